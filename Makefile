@@ -1,0 +1,40 @@
+# Everything runs in .venv, which each target makes when it is missing.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+NAME   ?=
+
+.PHONY: demo test check bench up fresh clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMP) ## the whole pipeline on made data, in a few minutes
+	$(BIN)/fettle demo
+
+test: $(STAMP) ## every test that needs no GPU
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+check: $(STAMP) ## lint, types and import contracts, in under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## side-by-side measurements into build/bench.json; NAME=prefix runs some
+	$(BIN)/python -m tests.speed $(NAME)
+
+up: $(STAMP) ## Prefect's UI on this machine
+	$(BIN)/fettle up
+
+fresh: $(STAMP) ## write anew what is made from the code: the recipe's JSON schema, the README's tree
+	$(BIN)/fettle schema > deployments/recipe.schema.json
+	$(BIN)/python -m tests.demo.readme
+
+clean: ## remove what was built, but not the environment
+	rm -rf build
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Fettle needs Python 3.11 or newer; set PYTHON=python3.x")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)

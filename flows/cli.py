@@ -1,0 +1,198 @@
+"""The `fettle` command. Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 3 the gate refused to publish."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+DONE, FAILED, BAD_USAGE, REFUSED = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit code, and says every error in words."""
+    options = _parser().parse_args(arguments)
+    try:
+        _settle(options)
+        return _dispatch(options)
+    except KeyboardInterrupt:
+        return _fail(options, FAILED, "stopped; finished stages are kept, run the same command again to go on")
+    except BrokenPipeError:
+        # Somebody closed our output, as `| head` does: nothing is wrong, and nothing can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if options.debug:
+            raise
+        return _fail(options, *_explained(error))
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    with prefect_api(options) if options.command in ("run", "demo") else nullcontext():
+        from flows import commands
+
+        command: Callable[[argparse.Namespace], int] = getattr(commands, options.command)
+        return command(options)
+
+
+def _settle(options: argparse.Namespace) -> None:
+    """Settings that must stand before prefect is imported."""
+    from flows.server import QUIET, home
+
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not os.environ.get("PREFECT_API_URL"):
+        # Fettle's own profile and database, never the user's.
+        profile = home() / "prefect"
+        profile.mkdir(parents=True, exist_ok=True)
+        os.environ["PREFECT_HOME"] = str(profile)
+    if not options.debug:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    # A polite kill ends a run as Ctrl-C does: the trainer is stopped and attempts are cleaned up.
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def prefect_api(options: argparse.Namespace) -> Iterator[None]:
+    """The API that `PREFECT_API_URL` names, else a server of our own; `options.ready()` returns when it answers.
+
+    The server starts while prefect is imported and the data are found: a first start takes seconds.
+    """
+    from flows.server import Server, require_answer
+
+    if os.environ.get("PREFECT_API_URL"):
+        require_answer(os.environ["PREFECT_API_URL"])
+        options.ready = lambda: None
+        yield
+        return
+
+    server = Server()
+    try:
+        os.environ["PREFECT_API_URL"] = f"{server.address}/api"
+        options.ready = server.wait
+        try:
+            yield
+        finally:
+            _send_last_words()
+    finally:
+        server.stop()
+        del os.environ["PREFECT_API_URL"]
+
+
+def _send_last_words() -> None:
+    # Logs and events travel in the background; a server that is gone would never get the last of them.
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=5)
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    """Exit code and words for an error; a name is put before those that nobody planned for."""
+    from flows.finetune import RefusedError
+    from flows.recipe import RecipeError
+    from tasks.artifacts.resource import ResourceError
+
+    if isinstance(error, RefusedError):
+        return REFUSED, str(error)
+    if isinstance(error, RecipeError | ResourceError):
+        return BAD_USAGE, str(error)
+    if type(error).__module__.split(".")[0] in ("tasks", "flows"):
+        return FAILED, str(error)
+    words = str(error).strip() or "no further words"
+    return FAILED, f"{type(error).__name__}: {words}\nRun again with --debug for the whole trace."
+
+
+def _fail(options: argparse.Namespace, code: int, message: str) -> int:
+    label = "refused" if code == REFUSED else "error"
+    # Where nobody can be told any more, the exit code still can.
+    with suppress(OSError):
+        if options.json:
+            print(json.dumps({"error": message, "exit_code": code}), flush=True)
+        print(f"{label}: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print the result as JSON")
+    shared.add_argument("--debug", action="store_true", help="show logs and traces")
+    shared.add_argument(
+        "--store",
+        default=os.environ.get("FETTLE_STORE") or "fettle-store",
+        metavar="URI",
+        help="folder or s3://bucket/prefix of the artifacts (default: $FETTLE_STORE, else ./fettle-store)",
+    )
+    recipe = argparse.ArgumentParser(add_help=False)
+    recipe.add_argument("recipe", type=Path, help="YAML file")
+    recipe.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a field: training.learning_rate=1e-5",
+    )
+    parser = argparse.ArgumentParser(prog="fettle", description="Fine-tuning that a team can trust every week.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add = commands.add_parser
+    add("run", parents=[recipe, shared], help="run a recipe to a published model")
+    plan = add("plan", parents=[recipe, shared], help="tell what a run would do, and why")
+    plan.add_argument("--exact", action="store_true", help="compute the data stages now, so that nothing stays open")
+    show = add("show", parents=[shared], help="show a run or an artifact with all it came from")
+    show.add_argument("what", nargs="?", help="run id or artifact address; the latest runs when left out")
+    diff = add("diff", parents=[shared], help="compare two runs or artifacts, field by field and in counts")
+    diff.add_argument("before", metavar="A")
+    diff.add_argument("after", metavar="B")
+    models = add("models", parents=[shared], help="list the published models")
+    models.add_argument("name", nargs="?", help="one model only")
+    gc = add("gc", parents=[shared], help="remove what crashed runs left and what nothing needs")
+    gc.add_argument("--dry-run", action="store_true", help="only list it")
+    gc.add_argument("--keep-runs", type=_count, default=10, metavar="N", help="newest runs of each recipe to keep (10)")
+    gc.add_argument(
+        "--older-than", type=_hours, default=6.0, metavar="HOURS", help="leave alone what is younger than this (6)"
+    )
+    gc.add_argument("--remove", metavar="ARTIFACT", help="remove one artifact, as a corrupt one")
+    demo = add("demo", parents=[shared], help="the whole pipeline on made data: a fintech assistant")
+    demo.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the data goes (build/demo)")
+    demo.add_argument("--preset", choices=["demo", "forgetful"], default="demo", help="which recipe to run")
+    up = add("up", parents=[shared], help="serve Prefect's UI on this machine until Ctrl-C")
+    up.add_argument("--port", type=_port, default=4200, help="where the UI is served (4200)")
+    add("schema", parents=[shared], help="print the JSON schema of a recipe")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text) if text.isdigit() else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 up")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; give 1 to 65535")
+    return value
+
+
+def _hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of hours; give 0 or more")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

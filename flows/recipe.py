@@ -1,0 +1,242 @@
+"""The recipe: everything a run needs to know, composed of the stages' own configurations."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from tasks.artifacts.resource import MODEL_FILES, Resource, ResourceError, read_resource
+from tasks.benchmarks import BenchmarkSource
+from tasks.config import Config
+from tasks.deduplication import DeduplicationConfig
+from tasks.evaluation import EvaluationConfig
+from tasks.filters import CurationConfig
+from tasks.ingestion import IngestionConfig, Source
+from tasks.mixing import MixingConfig
+from tasks.publication import PublicationConfig
+from tasks.tokenization import TokenizationConfig
+from tasks.training import TrainingConfig
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be used: where, what is wrong, what to do."""
+
+
+class Recipe(Config):
+    """A fine-tuning run, from sources to a published model. Only the first three fields have no default."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)
+    """What the model is called when it is published."""
+    base_model: str = Field(min_length=1)
+    """A folder with a model in the transformers layout, or a name on the Hub."""
+    sources: tuple[Source, ...] = Field(min_length=1)
+    """The data."""
+    ingestion: IngestionConfig = IngestionConfig()
+    """How sources become conversations."""
+    curation: CurationConfig = CurationConfig()
+    """Which conversations cannot teach."""
+    deduplication: DeduplicationConfig = DeduplicationConfig()
+    """What counts as a copy."""
+    mixing: MixingConfig = MixingConfig()
+    """What the mixture is made of."""
+    tokenization: TokenizationConfig = TokenizationConfig()
+    """How conversations become token ids."""
+    training: TrainingConfig = TrainingConfig()
+    """How the model learns."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What is measured, and what the gate allows."""
+    publication: PublicationConfig = PublicationConfig()
+    """What becomes of a model that the gate lets through."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Recipe":
+        for what, names in (
+            ("sources", [source.name for source in self.sources]),
+            ("benchmarks", [benchmark.name for benchmark in self.evaluation.benchmarks]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two {what} are called {', '.join(twice)}; names must differ")
+        return self
+
+
+class Inputs(Config):
+    """What a recipe names, found and digested."""
+
+    sources: tuple[Resource, ...]
+    benchmarks: tuple[Resource, ...]
+    base_model: Resource
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without surprises: a key that stands twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _value in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no name", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe, with `a.b=value` settings on top; relative paths begin at the recipe's folder."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 # a SafeLoader
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise RecipeError(
+            f"{path} holds {type(document).__name__}; a recipe is a mapping with name, base_model, sources"
+        )
+    for setting in settings:
+        _apply(document, setting)
+    recipe = parse_recipe(document, str(path))
+    return _anchored(recipe, path.resolve().parent)
+
+
+def parse_recipe(document: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+    """A checked recipe; every fault is named with its path, and misspelt names with the nearest valid one."""
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        faults = [_fault(each) for each in error.errors()]
+        raise RecipeError(f"{where} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults)) from None
+
+
+def _apply(document: dict[str, Any], setting: str) -> None:
+    path, equals, value = setting.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {setting}: give it as field.field=value")
+    steps = path.split(".")
+    place: Any = document
+    for step in steps[:-1]:
+        place = _enter(place, step, setting)
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {setting}: the value is not readable YAML: {error}") from None
+    # YAML 1.1 takes 1e-5 for text.
+    if isinstance(parsed, str):
+        with suppress(ValueError):
+            parsed = float(parsed)
+    _enter(place, steps[-1], setting, parsed)
+
+
+_ABSENT = object()
+
+
+def _enter(place: Any, step: str, setting: str, value: Any = _ABSENT) -> Any:
+    """Step into a mapping or a list of the document; set the value there, if one is given."""
+    if isinstance(place, list):
+        if not step.isdigit() or int(step) >= len(place):
+            raise RecipeError(f"--set {setting}: {step} is no place in a list of {len(place)}; they count from 0")
+        key: Any = int(step)
+    elif isinstance(place, dict):
+        key = step
+    else:
+        raise RecipeError(f"--set {setting}: there is nothing below a plain value; {step} cannot be set")
+    if value is not _ABSENT:
+        place[key] = value
+    elif isinstance(place, dict) and place.get(key) is None:
+        place[key] = {}
+    return place[key]
+
+
+def _fault(error: Any) -> str:
+    path, siblings = _locate(error["loc"])
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1, cutoff=0.5)
+        return f"{path}: there is no such field" + (f"; did you mean {close[0]}?" if close else "")
+    if error["type"] == "missing":
+        return f"{path}: is missing; it has no default"
+    shown = "" if isinstance(error["input"], dict) else f" (it is {error['input']!r:.120})"
+    return f"{path or 'the recipe'}: {error['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _locate(location: Sequence[str | int]) -> tuple[str, list[str]]:
+    """A fault's path as the recipe spells it, and the valid names at its place, found by walking the schema."""
+    schema = Recipe.model_json_schema()
+    node: dict[str, Any] = schema
+    path, siblings = [], list(node["properties"])
+    for step in location:
+        node = _resolved(schema, node)
+        kinds = node.get("discriminator", {}).get("mapping", {})
+        if step in kinds:
+            # Which of several shapes was meant: told by the value of a field, and no field itself.
+            node = {"$ref": kinds[step]}
+            continue
+        siblings = list(node.get("properties", {}))
+        node = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+        path.append(str(step))
+    return ".".join(path), siblings
+
+
+def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while True:
+        shapes = [each for each in node.get("anyOf", []) if each.get("type") != "null"]
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        elif len(shapes) == 1:
+            node = shapes[0]
+        else:
+            return node
+
+
+def _anchored(recipe: Recipe, folder: Path) -> Recipe:
+    sources = tuple(s.model_copy(update={"uri": _anchor(s.uri, folder)}) for s in recipe.sources)
+    benchmarks = tuple(b.model_copy(update={"uri": _anchor(b.uri, folder)}) for b in recipe.evaluation.benchmarks)
+    base = folder / Path(recipe.base_model).expanduser()
+    return recipe.model_copy(
+        update={
+            "sources": sources,
+            "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
+            "base_model": str(base) if base.is_dir() else recipe.base_model,
+        }
+    )
+
+
+def _anchor(uri: str, folder: Path) -> str:
+    return uri if "://" in uri else str(folder / Path(uri).expanduser())
+
+
+def find_inputs(recipe: Recipe) -> Inputs:
+    """Find and digest everything outside the store that a recipe names."""
+    return Inputs(
+        sources=tuple(read_resource(source.uri, facts=source.reading()) for source in recipe.sources),
+        benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
+        base_model=_base_model(recipe.base_model),
+    )
+
+
+def _benchmark(benchmark: BenchmarkSource) -> Resource:
+    return read_resource(benchmark.uri, facts=benchmark.reading())
+
+
+def _base_model(name: str) -> Resource:
+    folder = name if Path(name).is_dir() else _download(name)
+    model = read_resource(folder, patterns=MODEL_FILES)
+    if not any(file.endswith(".safetensors") for file in model.files):
+        raise ResourceError(f"{name} holds no safetensors; other weight files can run code and are not loaded")
+    return model
+
+
+def _download(name: str) -> str:
+    if "/" not in name or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise ResourceError(f"base_model is {name}: no such folder, and no name on the Hub (owner/model)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(name, allow_patterns=list(MODEL_FILES))
+    except Exception as error:
+        raise ResourceError(f"base_model is {name}: no such folder, and the Hub did not give it: {error}") from error

@@ -1,0 +1,1 @@
+"""Pure and cited: no storage, no network, no clock."""

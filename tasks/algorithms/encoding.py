@@ -1,0 +1,91 @@
+"""A tokenizer read from its files, without transformers and without torch."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tokenizers import Encoding, Tokenizer
+
+from tasks.artifacts.resource import Resource, ResourceError, read_bytes
+
+TEXTS_PER_BATCH = 1000
+
+
+class TextEncoder:
+    """Tokenises texts with character offsets; knows the special tokens and the chat template that came along."""
+
+    def __init__(self, tokenizer: Tokenizer, settings: dict[str, Any], chat_template: str | None) -> None:
+        self.tokenizer = tokenizer
+        # The files may say "pad to 512" or "cut at 512"; here every token counts.
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self.settings = settings
+        self.chat_template = chat_template
+
+    @property
+    def bos(self) -> str | None:
+        """The token that opens a text, if the tokenizer has one."""
+        return _token_text(self.settings.get("bos_token"))
+
+    @property
+    def eos(self) -> str:
+        """The token that ends an answer."""
+        eos = _token_text(self.settings.get("eos_token"))
+        if eos is None:
+            raise ResourceError("the tokenizer names no eos_token, so a model could never learn to stop; set one")
+        if self.tokenizer.token_to_id(eos) is None:
+            raise ResourceError(f"the tokenizer's eos_token is {eos!r}, which is none of its tokens; name one that is")
+        return eos
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encodings of texts that already hold their special tokens."""
+        encodings: list[Encoding] = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return encodings
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, special tokens apart."""
+        counts: list[int] = []
+        for start in range(0, len(texts), TEXTS_PER_BATCH):
+            batch = list(texts[start : start + TEXTS_PER_BATCH])
+            counts += [len(each) for each in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+        return counts
+
+
+def load_encoder(tokenizer: Resource) -> TextEncoder:
+    """The tokenizer of a model folder: `tokenizer.json`, its configuration, and its chat template where it has one."""
+    if "tokenizer.json" not in tokenizer.files:
+        raise ResourceError(
+            f"{tokenizer.uri} has no tokenizer.json; save it as a fast tokenizer: "
+            "AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)"
+        )
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if name in tokenizer.files:
+            settings |= _parsed(tokenizer, name)
+    template = settings.get("chat_template")
+    if "chat_template.jinja" in tokenizer.files:
+        template = read_bytes(tokenizer, "chat_template.jinja").decode()
+    if isinstance(template, list):
+        template = next((each["template"] for each in template if each["name"] == "default"), None)
+    return TextEncoder(_tokenizer(tokenizer), settings, template)
+
+
+def _parsed(tokenizer: Resource, name: str) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = json.loads(read_bytes(tokenizer, name))
+    except ValueError as error:
+        raise ResourceError(f"{tokenizer.uri}: {name} is no JSON: {error}") from None
+    return settings
+
+
+def _tokenizer(tokenizer: Resource) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(read_bytes(tokenizer, "tokenizer.json").decode())
+    except ResourceError:
+        raise
+    except Exception as error:  # the library raises plain exceptions
+        raise ResourceError(f"{tokenizer.uri}: tokenizer.json is no tokenizer: {error}") from error
+
+
+def _token_text(token: Any) -> str | None:
+    return token.get("content") if isinstance(token, dict) else token

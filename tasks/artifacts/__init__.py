@@ -1,0 +1,1 @@
+"""Fingerprint, manifest, store, lineage."""

@@ -1,0 +1,194 @@
+"""Published models: numbered versions and aliases below `models/{name}/`."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from tasks.artifacts.errors import CorruptArtifactError, StoreError
+from tasks.artifacts.manifest import Artifact, Part
+from tasks.artifacts.store import Store
+from tasks.config import Config
+
+FOLDER = "models"
+RECORD = "version.json"
+CLAIM = "claim.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+class Version(Config):
+    """One published version of a model. Its record is written last: its existence is the publication."""
+
+    model: str
+    version: int = Field(ge=1)
+    publication: str
+    """Address of the artifact with the card and the report."""
+    evaluation: str
+    training: str
+    weights: str
+    """Content digest of the trained artifact that was copied here."""
+    verdict: str
+    at: str
+    files: dict[str, Part]
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the store."""
+        return version_folder(self.model, self.version)
+
+
+class Alias(Config):
+    """A name, such as `production`, that points to one version."""
+
+    alias: str
+    version: int
+    at: str
+
+
+_Record = TypeVar("_Record", Version, Alias)
+
+
+def version_folder(model: str, number: int) -> str:
+    """The folder of a version in the store."""
+    return f"{FOLDER}/{model}/{number:04d}"
+
+
+def versions(store: Store, model: str | None = None) -> list[Version]:
+    """Published versions, by model and number."""
+    records = [path for path in sorted(_paths(store, model)) if _number(path) and path.count("/") == 3]
+    raws = {path: store.files.read(path) for path in records if path.endswith(f"/{RECORD}")}
+    return [_parsed(store, Version, path, raw) for path, raw in raws.items() if raw is not None]
+
+
+def aliases(store: Store, model: str) -> dict[str, int]:
+    """Which version each alias of a model points to."""
+    paths = [path for path in store.files.sizes(f"{FOLDER}/{model}/aliases") if path.endswith(".json")]
+    raws = {path: store.files.read(path) for path in paths}
+    found = [_parsed(store, Alias, path, raw) for path, raw in raws.items() if raw is not None]
+    return {alias.alias: alias.version for alias in found}
+
+
+def alias(store: Store, model: str, name: str) -> Alias | None:
+    """Where an alias points and since when; none where it was never set."""
+    path = f"{FOLDER}/{model}/aliases/{name}.json"
+    raw = store.files.read(path)
+    return _parsed(store, Alias, path, raw) if raw is not None else None
+
+
+def _paths(store: Store, model: str | None) -> list[str]:
+    return list(store.files.sizes(f"{FOLDER}/{model}" if model else FOLDER))
+
+
+def _number(path: str) -> int | None:
+    """The version in whose folder a path lies."""
+    steps = path.split("/")
+    return int(steps[2]) if len(steps) > 3 and steps[2].isdecimal() else None
+
+
+def _parsed(store: Store, kind: type[_Record], path: str, raw: bytes) -> _Record:
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        raise CorruptArtifactError(
+            f"store {store.uri}: {path} is not readable ({error.errors()[0]['msg']}); restore it, or delete it to "
+            "unpublish what it names"
+        ) from None
+
+
+def point(store: Store, model: str, alias: str, version: int) -> None:
+    """Let an alias point to a version, in one step."""
+    _require_name(alias)
+    if version not in [each.version for each in versions(store, model)]:
+        raise StoreError(f"store {store.uri}: {model} has no version {version}; `fettle models` lists what there is")
+    record = Alias(alias=alias, version=version, at=datetime.now(UTC).isoformat(timespec="seconds"))
+    store.files.replace(f"{FOLDER}/{model}/aliases/{alias}.json", record.model_dump_json().encode())
+
+
+def find(store: Store, model: str, publication: Artifact) -> Version | None:
+    """The version that published an artifact, if one did."""
+    return next((v for v in versions(store, model) if v.publication == publication.address), None)
+
+
+def register(
+    store: Store, model: str, publication: Artifact, evaluation: Artifact, training: Artifact, verdict: str
+) -> Version:
+    """Copy weights, card and report to the next version's folder, and commit it with its record.
+
+    The same publication registered twice, or by two at once, gives one version; a number claimed by a run that
+    died is taken up again by the next run of the same publication.
+    """
+    _require_name(model)
+    # In a store that vanished no version would be found either, and the numbers would begin again.
+    store.require_marker(f"publishing {model}")
+    # Listed first: whoever publishes the same after that is met at the claim, whoever did before is found.
+    paths = _paths(store, model)
+    known = find(store, model, publication)
+    if known is not None:
+        return known
+    number = _claim(store, model, publication.address, paths)
+    folder = version_folder(model, number)
+    files = {**_copy(store, training, folder, prefix="model/"), **_copy(store, publication, folder, prefix="")}
+    record = Version(
+        model=model,
+        version=number,
+        publication=publication.address,
+        evaluation=evaluation.address,
+        training=training.address,
+        weights=training.content,
+        verdict=verdict,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        files=files,
+    )
+    if not store.files.create(f"{folder}/{RECORD}", record.model_dump_json(indent=1).encode()):
+        known = find(store, model, publication)
+        if known is None:
+            raise StoreError(f"store {store.uri}: {folder} was published by another run; run again for a new number")
+        return known
+    return record
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a model or alias; use small letters, digits and hyphens")
+
+
+def _claim(store: Store, model: str, publication: str, paths: list[str]) -> int:
+    """A number of this publication's own: that of an earlier, unfinished claim of it, or the next after all others."""
+    # A claim that is being written shows as a draft: it takes no number before it stands and tells whose it is.
+    claims = [path for path in paths if path.endswith((f"/{CLAIM}", f"/{RECORD}"))]
+    taken = sorted({number for path in claims if (number := _number(path)) is not None})
+    for number in taken:
+        folder = version_folder(model, number)
+        if f"{folder}/{RECORD}" not in paths and _claimant(store, folder) == publication:
+            return number
+    number = max(taken, default=0)
+    while True:
+        number += 1
+        folder = version_folder(model, number)
+        claimed = store.files.create(f"{folder}/{CLAIM}", json.dumps({"publication": publication}).encode())
+        # The claim may be ours although it was refused: its first answer was lost, or another run publishes the same.
+        if claimed or _claimant(store, folder) == publication:
+            return number
+
+
+def _claimant(store: Store, folder: str) -> str | None:
+    raw = store.files.read(f"{folder}/{CLAIM}")
+    try:
+        claim: dict[str, Any] = json.loads(raw or b"{}")
+    except ValueError:
+        return None
+    return claim.get("publication")
+
+
+def _copy(store: Store, artifact: Artifact, folder: str, prefix: str) -> dict[str, Part]:
+    manifest = store.manifest(artifact)
+    wanted = {name.removeprefix(prefix): part for name, part in manifest.files.items() if name.startswith(prefix)}
+    reserved = sorted({RECORD, CLAIM} & set(wanted))
+    if reserved:
+        raise ValueError(f"{artifact.address} has a file {reserved[0]}, which would pass for the registry's own")
+    with store.local_folder(artifact, prefix.rstrip("/")) as local:
+        for path in wanted:
+            store.files.upload(f"{folder}/{path}", local / path)
+    return {path: part.model_copy(update={"path": path}) for path, part in wanted.items()}

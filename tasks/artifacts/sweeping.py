@@ -1,0 +1,125 @@
+"""Garbage: what crashed attempts left, and artifacts that no kept run and no published model needs."""
+
+import re
+
+from tasks.artifacts import registry, runs
+from tasks.artifacts.errors import StoreError
+from tasks.artifacts.filesystem import Entry
+from tasks.artifacts.lineage import ancestors
+from tasks.artifacts.manifest import Manifest
+from tasks.artifacts.store import MANIFEST, Store
+from tasks.config import Config
+
+LONGEST_RUN_SECONDS = 7 * 24 * 3600
+"""A run whose record says "running" keeps its artifacts for so long after its last sign of life."""
+
+# Only what Fettle itself names so is ever garbage: a store may lie in a folder that holds other things.
+_ADDRESS = r"[a-z][a-z0-9_-]*/[0-9a-f]{16}"
+_DRAFT = r"\.[^/]+\.[0-9a-f]{8}"
+_ATTEMPT = rf"{_ADDRESS}/attempt-\d{{8}}T\d{{6}}-[0-9a-f]{{8}}"
+_VERSION = rf"{registry.FOLDER}/[^/]+/\d{{4,}}"
+_STRAY = (
+    rf"probe-[0-9a-f]{{16}}|{_DRAFT}|(?:{runs.FOLDER}/[^/]+|{registry.FOLDER}/[^/]+/aliases|{_ADDRESS})/{_DRAFT}"
+    rf"|{_ADDRESS}/result\.json|{_VERSION}/{_DRAFT}"
+)
+_UNIT = re.compile(rf"(?P<version>{_VERSION})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<stray>{_STRAY})")
+_REMOVABLE = re.compile(rf"{_VERSION}|{_ATTEMPT}|{_STRAY}|{_ADDRESS}")
+
+
+class Garbage(Config):
+    """A folder or file to remove."""
+
+    path: str
+    bytes: int
+    why: str
+
+
+def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float = 6 * 3600) -> list[Garbage]:
+    """What may be removed, without removing it.
+
+    Leftovers (attempts without a manifest of theirs, claims of dead publications, drafts) must be unchanged for
+    `older_than_seconds`, so that a running attempt is never taken for a dead one. Committed artifacts must be needed
+    by no published model, by none of the newest `keep_runs` runs of any recipe and by no run that is under way.
+    """
+    store.require_marker("looking for garbage")
+    entries = store.files.entries("")
+    # After the listing: what is committed or run meanwhile is then needed, or not listed.
+    needed = _needed(store, keep_runs, entries)
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for path, entry in entries.items():
+        found = _garbage_unit(path, entries, needed)
+        if found is not None:
+            groups.setdefault(found, []).append(entry)
+    return [
+        Garbage(path=path, bytes=sum(entry.bytes for entry in group), why=why)
+        for (path, why), group in sorted(groups.items())
+        if min(entry.age_seconds for entry in group) >= older_than_seconds
+    ]
+
+
+def _garbage_unit(path: str, entries: dict[str, Entry], needed: dict[str, Manifest | None]) -> tuple[str, str] | None:
+    """What to remove because of a file, as a whole, and why; none where the file is to stay."""
+    address = "/".join(path.split("/")[:2])
+    committed = re.fullmatch(_ADDRESS, address) is not None and f"{address}/{MANIFEST}" in entries
+    if committed and address not in needed:
+        return address, "needed by no kept run and no published model"
+    match = _UNIT.fullmatch(path)
+    if match is None:
+        return None
+    unit = match.group(str(match.lastgroup))
+    if match.lastgroup == "version":
+        published = f"{unit}/{registry.RECORD}" in entries
+        return None if published else (unit, "a publication that never finished")
+    if match.lastgroup == "stray":
+        is_record = committed and not unit.rsplit("/", 1)[-1].startswith(".")
+        return None if is_record else (unit, "a file left by an interrupted write")
+    manifest = needed.get(address)
+    if manifest is None:
+        return None if committed else (unit, "left by an attempt that never committed")
+    return None if unit == f"{address}/{manifest.attempt}" else (unit, "left by an attempt that another one overtook")
+
+
+def _needed(store: Store, keep_runs: int, entries: dict[str, Entry]) -> dict[str, Manifest | None]:
+    """The artifacts to keep, with the manifests of those that are there."""
+    roots: list[str] = []
+    for version in registry.versions(store):
+        roots += [version.publication, version.evaluation, version.training]
+    kept: dict[str, int] = {}
+    for run in runs.recent(store, strict=True):
+        kept[run.recipe_name] = kept.get(run.recipe_name, 0) + 1
+        silent_seconds = entries[run.path].age_seconds if run.path in entries else 0.0
+        if kept[run.recipe_name] <= keep_runs or (run.outcome == "running" and silent_seconds < LONGEST_RUN_SECONDS):
+            roots += [record.address for record in run.stages]
+    needed: dict[str, Manifest | None] = {}
+    for root in roots:
+        if root not in needed:
+            needed |= {root: None, **ancestors(store, root)}
+    return needed
+
+
+def remove(store: Store, garbage: list[Garbage]) -> int:
+    """Remove garbage, the manifest of an artifact first, so that nobody reads half of one; gives the bytes freed.
+
+    What was committed or published since it was found stays.
+    """
+    freed = 0
+    for item in garbage:
+        if not _REMOVABLE.fullmatch(item.path):
+            raise StoreError(f"store {store.uri}: {item.path!r} is no artifact and no leftover; nothing was removed")
+        if _came_to_life(store, item.path):
+            continue
+        if re.fullmatch(_ADDRESS, item.path):
+            store.files.delete(f"{item.path}/{MANIFEST}")
+        store.files.delete(item.path)
+        freed += item.bytes
+    return freed
+
+
+def _came_to_life(store: Store, path: str) -> bool:
+    if re.fullmatch(_VERSION, path):
+        return store.files.read(f"{path}/{registry.RECORD}") is not None
+    if not re.fullmatch(_ATTEMPT, path):
+        return False
+    address, attempt = path.rsplit("/", 1)
+    manifest = store.find_manifest(address)
+    return manifest is not None and manifest.attempt == attempt

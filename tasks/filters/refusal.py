@@ -1,0 +1,35 @@
+"""Answers that decline. Flagged, never dropped: a mixture needs some, and people need to know how many."""
+
+import re
+
+_SORRY = r"sorry(?!,?\s+(?:to\s+hear|for\s+(?:your|the\s+(?:loss|trouble))|about|that\s+you))"
+_DECLINES = rf"""
+  i(?:\s+am|'m)\s+(?:(?:very|so|really|truly|terribly)\s+)?(?:{_SORRY}|afraid|unable|not\s+(?:able|allowed|permitted))
+| i\s+apologi[sz]e(?!\s+for) | my\s+apologies(?!\s+for)
+| i\s+(?:can(?:not|'t|\s+not)|could\s+not|won't|will\s+not|must\s+(?:decline|refuse)|refuse\s+to)
+| i\s+(?:do\s+not|don't|cannot|strongly)\s+
+  (?:feel\s+comfortable|condone|condemn|support|encourage|promote|endorse|have\s+the\s+(?:capability|ability)
+  |think\s+it(?:'s|\s+is)\s+(?:appropriate|ethical|right))
+| i\s+must\s+(?:emphasi[sz]e|clarify|remind\s+you|stress)
+| an?\s+ai\b[\w\s,]{{0,60}}\b(?:not|cannot|can't|don't)\s+
+  (?:condone|provide|assist|help|support|encourage|promote|engage|able|create|generate|answer|recommend|endorse)
+"""
+_JUDGES = r"""
+  (?:it(?:\s+is|'s|\s+would\s+be)|that(?:\s+is|'s))\s+(?:(?:absolutely|generally|highly)\s+)?(?:not\s+|never\s+|in)
+  (?:ethical|appropriate|acceptable|legal|okay|ok|right|safe|respectful|morally|accurate\s+or)
+| it(?:\s+is|'s|\s+would\s+be)\s+(?:both\s+)?(?:illegal|unethical|immoral|wrong|harmful)
+"""
+_OPENS = r"(?:^|[.!?,;:]\s+|\b(?:but|however|and|so|therefore|i\s+am|as)\s+)(?:unfortunately,?\s+)?"
+_REFUSAL = re.compile(rf"{_OPENS}(?:{_DECLINES}|{_JUDGES})\b", re.IGNORECASE | re.VERBOSE)
+_QUOTED_SPEECH = re.compile(r"^\W*(?:dear\b|[A-Z][\w' ]{0,30}:)")
+"""Letters and dialogues, in which somebody else is sorry."""
+_OPENING_CHARACTERS = 200
+
+
+def is_refusal(answer: str) -> bool:
+    """True where the opening of an answer (200 characters of its first line) declines the request.
+
+    Measured on XSTest's human labels, 983 full refusals against 1,091 full compliances.
+    """
+    opening = answer.strip()[:_OPENING_CHARACTERS].split("\n")[0].replace("’", "'")
+    return not _QUOTED_SPEECH.match(opening) and _REFUSAL.search(opening) is not None

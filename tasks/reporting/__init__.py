@@ -1,0 +1,1 @@
+"""Facts to a page, a card, tables."""

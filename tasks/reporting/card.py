@@ -1,0 +1,193 @@
+"""The model card: facts in, a README.md in the Hugging Face format out."""
+
+import re
+from collections.abc import Iterator
+
+import yaml
+
+from tasks.reporting import wording
+from tasks.reporting.facts import Facts, LineageFacts, ScoreFacts, SourceFacts, dropped_by_reason
+from tasks.reporting.tables import code_block, escape_markdown, markdown_table, paragraph
+
+# The Hub refuses a card whose base_model is a folder rather than a name.
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_TAG = re.compile(r"[^a-z0-9.]+")
+
+# The bounds that vLLM accepts; it serves the first without being told.
+_VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)
+
+_LOAD_MODEL = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "path/to/this/model"
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map="auto")
+"""
+_LOAD_ADAPTER = """\
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+folder = "path/to/this/adapter"
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype="auto", device_map="auto")
+"""
+_ANSWER = """\
+
+messages = [{"role": "user", "content": "What can you help me with?"}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+output = model.generate(**inputs.to(model.device), max_new_tokens=256)
+print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+"""
+_VERDICTS = {
+    "pass": "passed",
+    "investigate": "asks for a look",
+    "fail": "failed",
+    "underpowered": "had too few items to tell",
+}
+
+
+def card(facts: Facts) -> str:
+    """The whole card; everything that people or models wrote is escaped."""
+    title = escape_markdown(facts.title) or "Model"
+    sections = [
+        ("Use", _use(facts)),
+        ("Scores", _scores(facts)),
+        ("Training data", _data(facts)),
+        ("Training", _training(facts)),
+        ("Known limits", "\n".join(f"- {paragraph(limit)}" for limit in facts.limits) or "None are written down."),
+        ("Licences", _licences(facts)),
+        ("Provenance", _provenance(facts)),
+    ]
+    body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections if text)
+    return f"---\n{header(facts)}---\n\n# {title}\n\n{_summary(facts)}\n\n{body}\n"
+
+
+def header(facts: Facts) -> str:
+    """The metadata that the Hub reads, as YAML."""
+    method = _TAG.sub("-", facts.training.method.lower()).strip("-") if facts.training else ""
+    data: dict[str, object] = {
+        "library_name": "transformers" if facts.weights == "model" else "peft",
+        "pipeline_tag": "text-generation",
+        "tags": [tag for tag in ("fettle", "sft", "fine-tuned", method) if tag],
+    }
+    if _HUB_NAME.fullmatch(facts.base_model):
+        relation = "finetune" if facts.weights == "model" else "adapter"
+        data |= {"base_model": facts.base_model, "base_model_relation": relation}
+    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+def _summary(facts: Facts) -> str:
+    noun = "fine-tuned model" if facts.weights == "model" else "fine-tuned adapter"
+    version = f", version {escape_markdown(facts.outcome.published)}" if facts.outcome.published is not None else ""
+    reason = escape_markdown(facts.outcome.reason)
+    return (
+        f"A {noun} on top of {escape_markdown(facts.base_model)}{version}, made {facts.made_at_utc}.\n\n"
+        f"Its evaluation {_VERDICTS[facts.outcome.verdict]}: {reason}"
+    )
+
+
+def _use(facts: Facts) -> str:
+    load = _LOAD_MODEL if facts.weights == "model" else _LOAD_ADAPTER
+    return f"With transformers:\n\n{code_block(load + _ANSWER, 'python')}\n\nWith vLLM:\n\n{_serve(facts)}"
+
+
+def _serve(facts: Facts) -> str:
+    if facts.weights == "model":
+        return code_block("vllm serve path/to/this/model", "bash")
+    rank = facts.training.settings.get("rank") if facts.training else None
+    bound = f" --max-lora-rank {_bound(rank)}" if isinstance(rank, int) and rank > _VLLM_RANKS[0] else ""
+    base = facts.base_model if _HUB_NAME.fullmatch(facts.base_model) else "path/to/the/base/model"
+    return code_block(f"vllm serve {base} --enable-lora --lora-modules tuned=path/to/this/adapter{bound}", "bash")
+
+
+def _bound(rank: int) -> int:
+    return next((allowed for allowed in _VLLM_RANKS if allowed >= rank), rank)
+
+
+def _scores(facts: Facts) -> str:
+    if not facts.scores:
+        return "Nothing was measured."
+    table = markdown_table([_score_row(score) for score in facts.scores])
+    return f"{table}\n\nChange is tuned minus base on the same items, with its interval."
+
+
+def _score_row(score: ScoreFacts) -> dict[str, object]:
+    span = wording.interval(score.low, score.high, score.unit)
+    return {
+        "Score": score.name,
+        "Kind": f"{score.kind}, {score.better} is better",
+        "Base": wording.score(score.base, score.unit),
+        "Tuned": wording.score(score.tuned, score.unit),
+        "Change": wording.change(score.difference, score.unit) + (f" ({span})" if span else ""),
+        "Items": score.items,
+        "Gate": score.verdict or "not gated",
+        "Note": score.note,
+    }
+
+
+def _data(facts: Facts) -> str:
+    if not facts.sources:
+        return ""
+    table = markdown_table([_source_row(source) for source in facts.sources])
+    lost = [{"Dropped because": wording.words(r), "Rows": n} for r, n in dropped_by_reason(facts.sources)]
+    return f"{table}\n\n{markdown_table(lost)}" if lost else table
+
+
+def _source_row(source: SourceFacts) -> dict[str, object]:
+    return {
+        "Source": source.name,
+        "Role": source.role,
+        "Read": source.read,
+        "Malformed": source.rejected,
+        "Held out": source.heldout,
+        "Kept": source.kept,
+        "Share": wording.percentage(source.achieved_share),
+        "Seen": f"{wording.number(source.epochs)}×",
+        "Trained tokens": source.trainable_tokens,
+    }
+
+
+def _training(facts: Facts) -> str:
+    training = facts.training
+    if training is None:
+        return ""
+    settings = {
+        "method": training.method,
+        "device": training.device,
+        "parameters": training.parameters,
+        "trained parameters": training.trainable_parameters,
+        "tokens seen": training.tokens,
+        "tokens a second": training.tokens_per_second,
+        **{wording.words(name): item for name, item in training.settings.items()},
+        "time of the whole run": wording.duration(facts.seconds),
+        "cost": facts.cost or None,
+    }
+    return markdown_table([{"Setting": name, "Value": wording.value(item)} for name, item in settings.items()])
+
+
+def _licences(facts: Facts) -> str:
+    rows = [{"Model or source": x.name, "Licence": x.licence, "From": x.origin} for x in facts.licences]
+    return markdown_table(rows) if rows else ""
+
+
+def _provenance(facts: Facts) -> str:
+    parts = []
+    if facts.stages:
+        rows = [{"Stage": s.name, "Artifact": s.address, "Fingerprint": s.fingerprint} for s in facts.stages]
+        parts.append(markdown_table(rows))
+    if facts.lineage:
+        parts.append("\n".join(_branches(facts.lineage)))
+    if facts.command:
+        parts.append(f"To make it again:\n\n{code_block(facts.command, 'bash')}")
+    if facts.recipe:
+        parts.append(f"The recipe:\n\n{code_block(facts.recipe, 'yaml')}")
+    return "\n\n".join(parts)
+
+
+def _branches(node: LineageFacts, depth: int = 0) -> Iterator[str]:
+    """The lineage as a nested list."""
+    counts = ", ".join(f"{count:,} {escape_markdown(wording.words(name))}" for name, count in node.counts.items())
+    address = f" · {escape_markdown(node.address)}" if node.address else ""
+    yield f"{'  ' * depth}- {paragraph(node.label)}{f' ({counts})' if counts else ''}{address}"
+    for child in node.children:
+        yield from _branches(child, depth + 1)

@@ -1,0 +1,196 @@
+"""The report's pictures: inline SVG and HTML bars that take their colours from the page's CSS variables.
+
+Lines are stretched to the page's width (`preserveAspectRatio="none"`) while every label is HTML beside them, so that
+strokes and letters keep their size from a phone to a wall.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import NamedTuple, TypeVar
+
+from markupsafe import Markup
+
+from tasks.reporting import wording
+from tasks.reporting.facts import CurvePoint, LengthBand, ScoreFacts, SourceFacts, dropped_by_reason
+
+Point = tuple[float, float]
+T = TypeVar("T")
+
+
+class Axis(NamedTuple):
+    """A range of values and the round numbers on it."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    def share(self, value: float) -> float:
+        """Where a value lies, 0 at the low end and 100 at the high end."""
+        return round(100 * (value - self.low) / (self.high - self.low), 3)
+
+
+def axis(values: Iterable[float], about: int = 5) -> Axis:
+    """The narrowest range between round numbers that holds all values (at least one), with about so many steps."""
+    given = list(values)
+    low, high = min(given), max(given)
+    if low == high:
+        margin = abs(low) * 0.1 or 1.0
+        low, high = low - margin, high + margin
+    raw = (high - low) / about
+    scale = 10.0 ** math.floor(math.log10(raw))
+    step = scale * min((s for s in (1, 2, 2.5, 5, 10) if s * scale >= raw * 0.999), default=10)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = tuple(round(position * step, 10) for position in range(first, last + 1))
+    return Axis(ticks[0], ticks[-1], ticks)
+
+
+def moving_average(values: Sequence[float], reach: int) -> list[float]:
+    """The mean of each value and its neighbours up to `reach` places away; shorter windows at both ends."""
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    ends = [(max(0, i - reach), min(len(values), i + reach + 1)) for i in range(len(values))]
+    return [(sums[last] - sums[first]) / (last - first) for first, last in ends]
+
+
+def thinned(items: Sequence[T], most: int) -> list[T]:
+    """At most so many items, evenly spread, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _line(points: Iterable[Point], name: str) -> Markup:
+    """One polyline; points in percent of the plot, from the lower left."""
+    path = " ".join(f"{x:g},{round(100 - y, 3):g}" for x, y in points)
+    return Markup('<polyline class="{}" points="{}"/>').format(name, path)
+
+
+def _dots(points: Iterable[Point], name: str) -> Markup:
+    """Round dots: lines of no length with round caps, which stretching does not turn into ovals."""
+    path = "".join(f"M{x:g} {round(100 - y, 3):g}h0" for x, y in points)
+    return Markup('<path class="{}" d="{}"/>').format(name, path)
+
+
+def _frame(content: Markup, y: Axis, below: Markup, label: str) -> Markup:
+    """A plot with its grid, the labels of both axes beside it in HTML."""
+    grid = Markup().join(_line([(0, y.share(tick)), (100, y.share(tick))], "grid") for tick in y.ticks)
+    left = Markup().join(_tick("bottom", y.share(tick), tick) for tick in y.ticks)
+    return Markup(
+        '<div class="plot" role="img" aria-label="{}"><div class="y">{}</div>'
+        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{}{}</svg>'
+        '<div class="x">{}</div></div>'
+    ).format(label, left, grid, content, below)
+
+
+def _tick(side: str, share: float, value: float) -> Markup:
+    return Markup('<span style="{}:{}%">{}</span>').format(side, f"{share:g}", wording.number(value))
+
+
+def loss_curve(curve: Sequence[CurvePoint]) -> Markup:
+    """Training loss, averaged over its neighbours when there are many points, and held-out loss, by step."""
+    heldout = [(point.step, point.heldout_loss) for point in curve if point.heldout_loss is not None]
+    y = axis([point.loss for point in curve] + [loss for _, loss in heldout])
+    x = _steps(curve)
+    smooth = moving_average([point.loss for point in curve], reach=len(curve) // 50)
+    raw = thinned([(x.share(point.step), y.share(point.loss)) for point in curve], 1000)
+    clear = thinned([(x.share(point.step), y.share(loss)) for point, loss in zip(curve, smooth, strict=True)], 500)
+    measured = [(x.share(step), y.share(loss)) for step, loss in heldout]
+    noise = _line(raw, "noise") if len(curve) >= 50 else Markup()
+    trained = _line(clear, "loss") if len(curve) > 1 else _dots(raw, "loss")
+    lines = [noise, trained, _line(measured, "heldout"), _dots(measured, "heldout")]
+    below = Markup().join(_tick("left", x.share(tick), tick) for tick in x.ticks)
+    return _frame(Markup().join(lines), y, below, "Loss in nats a token by optimiser step")
+
+
+def _steps(curve: Sequence[CurvePoint]) -> Axis:
+    """The axis of steps ends with the curve, so that no empty end looks like steps that never ran."""
+    steps = [point.step for point in curve]
+    low, high = min(steps), max(steps)
+    low = 0 if low < high / 10 else low
+    ticks = axis([low, high]).ticks
+    return Axis(low, high, tuple(tick for tick in ticks if low <= tick <= high)) if low < high else axis(steps, 2)
+
+
+def histogram(bands: Sequence[LengthBand]) -> Markup:
+    """Conversations by length, one column a band."""
+    y = axis([0, *(band.rows for band in bands)], about=4)
+    width = 100 / len(bands)
+    columns = (_column(band, i * width, width, y.share(band.rows)) for i, band in enumerate(bands))
+    labelled = range(0, len(bands), math.ceil(len(bands) / 8))
+    below = Markup().join(_tick("left", (i + 0.5) * width, bands[i].from_tokens) for i in labelled)
+    return _frame(Markup().join(columns), y, below, "Conversations by length in tokens")
+
+
+def _column(band: LengthBand, left: float, width: float, height: float) -> Markup:
+    return Markup('<rect x="{}" y="{}" width="{}" height="{}"><title>{}–{} tokens: {}</title></rect>').format(
+        f"{left + width * 0.06:g}",
+        f"{100 - height:g}",
+        f"{width * 0.88:g}",
+        f"{height:g}",
+        wording.number(band.from_tokens),
+        wording.number(band.to_tokens),
+        wording.rows(band.rows),
+    )
+
+
+def bar(start: float, width: float, tone: str, wanted: float | None = None) -> Markup:
+    """A bar on its track, all in shares 0–1 of the track; with a mark where it was wanted to end."""
+    mark = "" if wanted is None else Markup('<i style="left:{}%"></i>').format(f"{wanted * 100:.2f}")
+    return Markup('<span class="track"><span class="bar {}" style="left:{}%;width:{}%"></span>{}</span>').format(
+        tone, f"{start * 100:.2f}", f"{width * 100:.2f}", mark
+    )
+
+
+class Fall(NamedTuple):
+    """One step of a waterfall; start and width in shares of the rows read."""
+
+    label: str
+    rows: int
+    tone: str
+    start: float
+    width: float
+
+
+def waterfall(sources: Sequence[SourceFacts]) -> list[Fall]:
+    """From rows read to rows kept, one step a reason, the biggest loss first, over all these sources together."""
+    read, unaccounted = sum(s.read for s in sources), sum(s.unaccounted for s in sources)
+    losses = [
+        ("malformed", sum(s.rejected for s in sources), "bad"),
+        ("held out", sum(s.heldout for s in sources), "aside"),
+        *((wording.words(reason), count, "lost") for reason, count in dropped_by_reason(sources)),
+        ("unaccounted for", unaccounted, "bad"),
+    ]
+    whole = max(read, sum(s.kept for s in sources), 1)
+    falls, left = [Fall("read", read, "read", 0, read / whole)], read
+    for label, count, tone in losses:
+        if count:
+            left -= count
+            falls.append(Fall(label, count, tone, max(left, 0) / whole, min(abs(count) / whole, 1)))
+    kept = sum(s.kept for s in sources)
+    return [*falls, Fall("kept", kept, "kept", 0, kept / whole)]
+
+
+def scales(scores: Sequence[ScoreFacts]) -> dict[str, float]:
+    """By unit, the change at either end of the drawn range. One huge gain must not flatten all others to dots."""
+    touched: dict[str, list[float]] = {}
+    for score in scores:
+        if score.low is not None and score.high is not None:
+            touched.setdefault(score.unit, []).append(max(abs(score.low), abs(score.high)))
+    return {unit: min(max(ends), 3 * median(ends)) * 1.08 or 1.0 for unit, ends in touched.items()}
+
+
+def interval(score: ScoreFacts, scale: float) -> Markup:
+    """A dot with its interval around no change in the middle; better is to the right; an arrow points off the range."""
+    sign = 1 if score.better == "higher" else -1
+    ends = [score.difference if end is None else end for end in (score.low, score.high)]
+    low, dot, high = (50 + 50 * sign * value / scale for value in (ends[0], score.difference, ends[1]))
+    span = _line([(min(max(end, 0), 100), 50) for end in (low, high)], "span")
+    if 0 <= dot <= 100:
+        point = _dots([(dot, 50)], "dot")
+    else:
+        point = _line([(97, 25), (100, 50), (97, 75)] if dot > 100 else [(3, 25), (0, 50), (3, 75)], "span")
+    return Markup(
+        '<svg class="interval {}" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{}{}</svg>'
+    ).format(score.effect, span, point)

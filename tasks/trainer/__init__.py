@@ -1,0 +1,1 @@
+"""The processes that touch torch, and how they are started."""

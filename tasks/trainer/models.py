@@ -1,0 +1,134 @@
+"""Devices, precision, and models from and to folders."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that the trainer uses."""
+
+    bos_token: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+    pad_token_id: int | None
+    chat_template: Any
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str: ...
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how precisely a process computes."""
+
+    device: torch.device
+    compute_dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.compute_dtype).removeprefix("torch.")
+
+
+def prepare_machine(dtype: str, seed: int) -> Machine:
+    """Choose device and dtype, seed everything, and make torch deterministic where that costs nothing."""
+    quiet: Any = transformers_logging  # its functions have no annotations
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
+    torch.set_num_threads(_threads())
+    torch.manual_seed(seed)
+    # Operations without a deterministic form still run (warn_only): refusing them would refuse whole models.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory only guards against reading it before writing, at a cost on every allocation.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from its stub
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Machine(device, _compute_dtype(dtype, device))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return cast(Tokenizer, tokenizer)
+
+
+def load_model(folder: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """The causal language model of a folder, on the CPU. Only safetensors are read."""
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder} holds no .safetensors file. Fettle loads no pickled weights; convert them first.")
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation=attention,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+
+
+def save_model(model: Any, base: Path, output: Path, chat_template: str | None = None) -> None:
+    """Write a model folder: config, safetensors and the base's tokenizer files, byte for byte."""
+    model.save_pretrained(output)
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, output / name)
+    if chat_template is not None and not load_tokenizer(base).chat_template:
+        (output / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
+
+
+def padding_id(tokenizer: Tokenizer) -> int:
+    """An id to fill rows with. Any id will do: padding is told by its place, never by its id."""
+    for candidate in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if candidate is not None:
+            return candidate
+    return 0
+
+
+def stop_ids(model: Any, tokenizer: Tokenizer) -> list[int]:
+    """Ids that end an answer: those of the generation config and the tokenizer's end of sequence."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = set(configured if isinstance(configured, list) else [configured])
+    return sorted(token for token in {*ids, tokenizer.eos_token_id} if token is not None)
+
+
+def plain_generation(stops: list[int], fill: int, max_new_tokens: int) -> GenerationConfig:
+    """Greedy decoding and nothing else: a model's own generation config may sample or penalise repetition."""
+    return GenerationConfig(  # type: ignore[no-untyped-call]  # its constructor has no annotations
+        do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, eos_token_id=stops or None, pad_token_id=fill
+    )
+
+
+def longest_input(model: Any) -> int | None:
+    """Most positions that the model knows, or None when its architecture has no limit."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _threads() -> int:
+    """Threads for one operation: OMP_NUM_THREADS where somebody set it, else the cores this process may run on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(wanted), cores) if wanted.isdigit() and int(wanted) > 0 else cores
+
+
+def _compute_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    if dtype == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

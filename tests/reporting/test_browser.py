@@ -1,0 +1,158 @@
+"""The page in a real browser: silent, legible, and as wide as its window."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from tasks.reporting.facts import Facts, SampleFacts
+from tasks.reporting.page import render
+from tests.reporting.example import BARE, EXAMPLE
+from tests.reporting.hostile import SHOWN, hostile
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytestmark = pytest.mark.browser
+
+Scheme = Literal["light", "dark"]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+OPEN_ALL = "document.querySelectorAll('details').forEach(details => details.open = true)"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# The contrast (WCAG 2) of each text with the background that lies behind it.
+CONTRASTS = """() => {
+  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = colour => parse(colour).slice(0, 3).map(c => c / 255)
+    .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor;
+      if (parse(colour).length === 3 || parse(colour)[3] > 0.5) return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const found = [];
+  for (const node of document.querySelectorAll('main *')) {
+    if (node.closest('svg') || ![...node.childNodes].some(c => c.nodeType === 3 && c.data.trim())) continue;
+    const [a, b] = [luminance(getComputedStyle(node).color), luminance(behind(node))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), node.className || node.tagName]);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        pytest.skip(f"no browser on PATH; install one of {', '.join(NAMES)}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: "Browser", tmp_path: Path) -> Iterator["Visit"]:
+    visit = Visit(browser, tmp_path / "report.html")
+    yield visit
+    visit.close()
+
+
+class Visit:
+    """Opens facts as a page and notes every request, dialog and complaint."""
+
+    def __init__(self, browser: "Browser", file: Path) -> None:
+        self.browser, self.file = browser, file
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.contexts: list[BrowserContext] = []
+
+    def __call__(self, facts: Facts, width: int = 1280, scheme: Scheme = "light") -> "Page":
+        self.file.write_text(render(facts), encoding="utf-8")
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        page.goto(self.file.as_uri(), wait_until="networkidle")
+        return page
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+
+@pytest.mark.parametrize("facts", [EXAMPLE, BARE, hostile(EXAMPLE)], ids=["example", "bare", "hostile"])
+def test_no_request_leaves_and_nothing_runs(visit: Visit, facts: Facts) -> None:
+    page = visit(facts)
+    page.evaluate(OPEN_ALL)
+    page.wait_for_timeout(100)
+    assert visit.requests == [visit.file.as_uri()]
+    assert visit.complaints == []
+    assert page.locator("main script, main img").count() == 0
+
+
+def test_hostile_text_is_seen_as_text(visit: Visit) -> None:
+    page = visit(hostile(EXAMPLE))
+    assert page.locator("h1").text_content() == SHOWN
+    assert page.title().startswith("<script>")
+    assert page.locator(".advice b").first.text_content() == SHOWN
+
+
+@pytest.mark.parametrize("width", [320, 400, 768, 1280, 1920])
+def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
+    for facts in (EXAMPLE, hostile(EXAMPLE, "w" * 10_000), hostile(EXAMPLE)):
+        page = visit(facts, width)
+        page.evaluate(OPEN_ALL)
+        assert page.evaluate(OVERFLOW) <= 0
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_the_page_follows_the_readers_scheme_and_stays_legible(visit: Visit, scheme: Scheme, dark: bool) -> None:
+    page = visit(EXAMPLE, scheme=scheme)
+    page.evaluate(OPEN_ALL)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(background) < 3 * 128) == dark
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 200
+    assert [entry for entry in contrasts if entry[0] < 4.5] == []
+
+
+def test_print_is_light_and_shows_what_is_folded(visit: Visit) -> None:
+    page = visit(EXAMPLE, scheme="dark")
+    folded = "[...document.querySelectorAll('.item .answers')].filter(node => node.checkVisibility()).length"
+    assert page.evaluate(folded) == 0
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(folded) == len(EXAMPLE.samples) + len(EXAMPLE.forgotten)
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_a_right_to_left_answer_is_set_from_the_right(visit: Visit) -> None:
+    sample = SampleFacts(prompt="Say hello.", base="hello", tuned="שלום לכולם", benchmark="held out")
+    page = visit(BARE.model_copy(update={"samples": (sample,)}))
+    directions = "[...document.querySelectorAll('.sample .body')].map(node => getComputedStyle(node).direction)"
+    assert page.evaluate(directions) == ["ltr", "rtl"]
+
+
+def test_contents_lead_to_sections_and_stay_in_sight(visit: Visit) -> None:
+    page = visit(EXAMPLE)
+    page.get_by_role("navigation").get_by_text("Limits and licences").click()
+    page.wait_for_timeout(1200)
+    assert page.evaluate("document.querySelector('#limits').getBoundingClientRect().top < innerHeight")
+    assert page.evaluate("document.querySelector('nav').getBoundingClientRect().top") == 0
