@@ -92,6 +92,8 @@ class Board:
         line.append(f"{'cached' if cached else f'{seconds:.1f} s':>8}  ", style="blue" if cached else "green")
         line.append(counts_in_words(artifact.counts))
         errors.print(line)
+        for warning in artifact.warnings:
+            errors.print(Text(f"  {'':<12}{'warning':>8}  {warning}", style="yellow"))
 
 
 def answer(value: Any) -> None:

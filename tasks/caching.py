@@ -29,7 +29,7 @@ from tasks.artifacts.manifest import Artifact, Identity, Parent
 from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Attempt, Store
 from tasks.config import Config
-from tasks.reporting.tables import markdown_table
+from tasks.reporting.tables import escape_markdown, markdown_table
 
 RETRY_DELAYS_SECONDS = tuple(float(each) for each in os.environ.get("FETTLE_RETRY_DELAYS_SECONDS", "2,8,30").split(","))
 """Pauses before each retry; Prefect adds up to half of each at random."""
@@ -331,10 +331,17 @@ class _ProgressArtifact:
 
 
 def _show_counts(current: Stage[Any], artifact: Artifact, store: Store) -> None:
+    """Rows by fate, warnings, and each table among the facts, as a page in Prefect's UI."""
     counts = artifact.counts
     rows = [{"rows": "read", "count": counts.read}, {"rows": "kept", "count": counts.kept}]
     rows += [{"rows": f"dropped: {reason}", "count": number} for reason, number in sorted(counts.dropped.items())]
     text = f"`{store.uri}/{artifact.address}`\n\n{markdown_table(rows)}"
+    for warning in artifact.warnings:
+        logger().warning(warning)
+        text += f"\n\n**Warning:** {escape_markdown(warning)}"
+    for name, value in store.manifest(artifact).facts.items():
+        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+            text += f"\n\n### {name}\n\n{markdown_table(value)}"
     create_markdown_artifact(text, key=current.name, description=f"{current.verb}: rows read, kept and dropped")
 
 

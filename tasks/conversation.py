@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import pyarrow as pa
 
@@ -11,7 +11,17 @@ from tasks.artifacts.fingerprint import canonical
 
 Split = Literal["train", "heldout"]
 
-MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+MESSAGE = pa.struct(
+    [
+        ("role", pa.string()),
+        ("content", pa.string()),
+        ("reasoning", pa.string()),
+        ("tool_calls", pa.string()),
+        ("tool_call_id", pa.string()),
+        ("name", pa.string()),
+        ("weight", pa.float32()),
+    ]
+)
 ORIGIN_FIELDS = [("source", pa.string()), ("file", pa.string()), ("line", pa.int64())]
 
 CONVERSATIONS = pa.schema(
@@ -21,10 +31,13 @@ CONVERSATIONS = pa.schema(
         ("split", pa.string()),
         *ORIGIN_FIELDS,
         ("messages", pa.list_(MESSAGE)),
+        ("tools", pa.string()),
+        ("quality", pa.float64()),
     ]
 )
-"""`id` is the hash of the messages; `role` is the part the source plays in a mixture (general, domain, code, safety);
-`line` is 1-based: the line of a JSONL file, else the number of the row."""
+"""`id` is the hash of messages and tools; `role` is the part the source plays in a mixture (general, domain, code,
+safety); `line` is 1-based: the line of a JSONL file, else the number of the row; `tools` are the tool schemas that the
+assistant may call, as a JSON list; `quality` is the source's own score, the higher the better."""
 
 CURATED = pa.schema(
     [
@@ -32,9 +45,12 @@ CURATED = pa.schema(
         ("prompt_tokens", pa.int32()),
         ("answer_tokens", pa.int32()),
         ("refusal", pa.bool_()),
+        ("truncated", pa.bool_()),
+        ("personal", pa.list_(pa.string())),
     ]
 )
-"""Conversations with the token counts of the model's own tokenizer, and whether the answer declines."""
+"""Conversations with the token counts of the model's own tokenizer, whether the answer declines or stops in the
+middle, and the kinds of personal data and secrets that were found in it."""
 
 DROPPED = pa.schema(
     [("id", pa.string()), ("split", pa.string()), *ORIGIN_FIELDS, ("reason", pa.string()), ("evidence", pa.string())]
@@ -46,19 +62,38 @@ REJECTED = pa.schema([*ORIGIN_FIELDS, ("cause", pa.string()), ("detail", pa.stri
 
 
 class Message(TypedDict):
-    """One turn."""
+    """One turn. A field that is absent or none says nothing."""
 
     role: str
     content: str
+    """What is said; empty where a turn holds tool calls only."""
+    reasoning: NotRequired[str | None]
+    """What a thinking model writes before its answer."""
+    tool_calls: NotRequired[str | None]
+    """Calls of an assistant's turn as a JSON list of {"id"?, "type": "function", "function": {"name", "arguments"}},
+    the arguments as an object."""
+    tool_call_id: NotRequired[str | None]
+    """Which call a tool's turn answers."""
+    name: NotRequired[str | None]
+    """Which tool a tool's turn comes from."""
+    weight: NotRequired[float | None]
+    """How much an assistant's turn counts in the loss; 1 where it is not given, 0 not at all."""
 
 
-_WORD = re.compile(r"\w+")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Scripts written without spaces (Thai, Lao, Burmese, Khmer, Japanese, Chinese): each character counts as a word."""
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
-def conversation_id(messages: Sequence[Message]) -> str:
-    """The content id: 32 hex characters (128 bits) of sha256 over roles and contents, in order."""
-    turns = [[message["role"], message["content"]] for message in messages]
-    return hashlib.sha256(canonical(turns)).hexdigest()[:32]
+def conversation_id(messages: Sequence[Message], tools: str | None = None) -> str:
+    """The content id: 32 hex characters (128 bits) of sha256 over the messages, in order, and the tools."""
+    turns: list[Any] = [_said(message) for message in messages]
+    return hashlib.sha256(canonical([*turns, {"tools": tools}] if tools else turns)).hexdigest()[:32]
+
+
+def _said(message: Message) -> list[Any]:
+    told = {key: value for key, value in message.items() if value is not None and key not in ("role", "content")}
+    return [message["role"], message["content"], *([told] if told else [])]
 
 
 def words(text: str) -> list[str]:

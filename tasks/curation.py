@@ -16,7 +16,7 @@ from tasks.filters.refusal import is_refusal
 from tasks.filters.row import Reading
 
 
-@stage("curation", version=1)
+@stage("curation", version=2)
 def curate(out: Attempt, config: CurationConfig, ingested: Artifact, tokenizer: Resource) -> None:
     """Drop what cannot teach; flag refusals."""
     encoder = load_encoder(tokenizer)

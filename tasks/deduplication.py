@@ -39,7 +39,7 @@ class DeduplicationConfig(Config):
     """The text that is compared."""
 
 
-@stage("deduplication", version=1)
+@stage("deduplication", version=2)
 def deduplicate(out: Attempt, config: DeduplicationConfig, curated: Artifact, benchmarks: Sequence[Resource]) -> None:
     """Keep one conversation of every group of copies, and none that gives an evaluation away."""
     rows = _in_declared_order(out, curated)

@@ -232,7 +232,7 @@ def _heldout_prompts(
             "benchmark": HELDOUT_ANSWERS,
             "kind": "generation",
             **item.model_dump(),
-            "prompt": template.render(asked, generation_prompt=True),
+            "prompt": template.render(asked, row["tools"], generation_prompt=True),
             "choices": [],
             "answer": answer_text(row["messages"][: first_answer + 1]),
         }

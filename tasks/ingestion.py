@@ -82,7 +82,7 @@ class TooManyRejectsError(Exception):
     """More rows are unreadable than the recipe allows."""
 
 
-@stage("ingestion", version=1)
+@stage("ingestion", version=2)
 def ingest(out: Attempt, config: IngestionConfig, sources: Sequence[Resource]) -> None:
     """Read every source into conversations; keep what cannot be read with its place and cause."""
     tally = _Tally()

@@ -53,7 +53,7 @@ class ImpossibleMixtureError(Exception):
     """The shares cannot be had from the rows there are."""
 
 
-@stage("mixing", version=1)
+@stage("mixing", version=2)
 def mix(out: Attempt, config: MixingConfig, deduplicated: Artifact) -> None:
     """Give each role its share of what the model sees."""
     rows = list(out.store.rows(deduplicated, "conversations"))

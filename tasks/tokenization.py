@@ -17,7 +17,7 @@ from pydantic import Field
 from tasks.algorithms.encoding import TEXTS_PER_BATCH, TextEncoder, load_encoder
 from tasks.algorithms.masking import NOT_TRAINED, labels
 from tasks.algorithms.packing import pack
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate
+from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, is_trained
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, read_bytes
 from tasks.artifacts.store import Attempt
@@ -104,7 +104,7 @@ def _samples(
     for part in out.store.tables(mixed, table):
         for batch in part.to_batches(max_chunksize=TEXTS_PER_BATCH):
             rows = batch.to_pylist()
-            rendered = [template.trained(row["messages"]) for row in rows]
+            rendered = [template.trained(row["messages"], row["tools"]) for row in rows]
             encodings = encoder.encode([text for text, _ in rendered])
             for row, (text, spans), encoding in zip(rows, rendered, encodings, strict=True):
                 made = labels(encoding.ids, encoding.offsets, spans)
@@ -123,7 +123,7 @@ def _prove(row: dict[str, Any], text: str, offsets: Sequence[tuple[int, int]], m
             covered.append(text[max(begin, reached) : end])
             reached = end
     trained, place = "".join(covered), 0
-    answers = [message["content"].strip() for message in row["messages"] if message["role"] == "assistant"]
+    answers = [message["content"].strip() for message in row["messages"] if is_trained(message)]
     for number, answer in enumerate(answers):
         found = trained.find(answer, place)
         if found < 0:

@@ -52,11 +52,14 @@ class ChatTemplate:
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"the chat template is broken in line {error.lineno}: {error.message}") from None
 
-    def render(self, messages: Sequence[Message], *, generation_prompt: bool = False) -> str:
-        """The text of a conversation, special tokens included."""
+    def render(
+        self, messages: Sequence[Message], tools: str | None = None, *, generation_prompt: bool = False
+    ) -> str:
+        """The text of a conversation, special tokens included; the tools are a JSON list of schemas."""
         try:
             return self._template.render(
-                messages=list(messages),
+                messages=[_as_templates_expect(message) for message in messages],
+                tools=json.loads(tools) if tools else None,
                 bos_token=self.bos or "",
                 eos_token=self.eos,
                 add_generation_prompt=generation_prompt,
@@ -64,23 +67,23 @@ class ChatTemplate:
         except Exception as error:  # a template is a program: it can fail in any way
             raise TemplateError(f"the chat template failed: {str(error) or type(error).__name__}") from error
 
-    def trained(self, messages: Sequence[Message]) -> tuple[str, list[Span]]:
+    def trained(self, messages: Sequence[Message], tools: str | None = None) -> tuple[str, list[Span]]:
         """The text, and the spans of every assistant turn: its content and its end-of-turn token.
 
         The spans are found by rendering the conversation up to each turn, and each is checked to hold the content.
         """
-        text = self.render(messages)
-        spans = [self._span(text, messages, i) for i, message in enumerate(messages) if message["role"] == "assistant"]
+        text = self.render(messages, tools)
+        spans = [self._span(text, messages, tools, i) for i, each in enumerate(messages) if is_trained(each)]
         return text, spans
 
-    def _span(self, text: str, messages: Sequence[Message], index: int) -> Span:
-        before = self.render(messages[:index], generation_prompt=True)
+    def _span(self, text: str, messages: Sequence[Message], tools: str | None, index: int) -> Span:
+        before = self.render(messages[:index], tools, generation_prompt=True)
         if not text.startswith(before):
             raise TemplateError(
                 f"the chat template writes the turns before turn {index + 1} differently once that turn is there; "
                 "such templates are not supported yet"
             )
-        after = self.render(messages[: index + 1])
+        after = self.render(messages[: index + 1], tools)
         limit = _common_prefix(text, after)
         content = messages[index]["content"].strip()
         begin = text.find(content, len(before), limit)
@@ -95,6 +98,21 @@ class ChatTemplate:
         if not terminator:
             raise TemplateError("the chat template ends an answer with no token, so a model could never learn to stop")
         return len(before), begin + len(content) + len(terminator)
+
+
+def is_trained(message: Message) -> bool:
+    """True for an assistant's turn, unless its weight is 0."""
+    return message["role"] == "assistant" and message.get("weight") != 0
+
+
+def _as_templates_expect(message: Message) -> dict[str, Any]:
+    """A message under the names that chat templates look for, with what it has."""
+    shown: dict[str, Any] = {"role": message["role"], "content": message["content"]}
+    if message.get("reasoning"):
+        shown["reasoning_content"] = shown["thinking"] = message["reasoning"]
+    if calls := message.get("tool_calls"):
+        shown["tool_calls"] = json.loads(calls)
+    return shown | {name: message[name] for name in ("tool_call_id", "name") if message.get(name)}
 
 
 def _common_prefix(left: str, right: str) -> int:

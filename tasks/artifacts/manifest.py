@@ -94,6 +94,8 @@ class Artifact(Config):
     """Digest of the tables and files; what heirs enter into their own fingerprints."""
     tables: dict[str, Table] = Field(default_factory=dict)
     counts: Counts
+    warnings: tuple[str, ...] = ()
+    """What people should know of it, a sentence each."""
 
     def only(self, *names: str) -> "Artifact":
         """The same artifact seen through some of its tables: heirs of the view ignore changes in the others."""
@@ -124,8 +126,9 @@ class Manifest(BaseModel):
     """The parts of each table, in row order."""
     files: dict[str, Part] = {}
     counts: Counts
+    warnings: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
-    """Figures for people (audit, shares, seconds): never hashed."""
+    """Figures for people (audit, shares, seconds): never hashed, as the warnings are."""
     provenance: dict[str, Any] = {}
 
     @property
@@ -138,6 +141,7 @@ class Manifest(BaseModel):
             content=self.content,
             tables=self.tables,
             counts=self.counts,
+            warnings=self.warnings,
         )
 
     @property

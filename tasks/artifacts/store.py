@@ -192,6 +192,7 @@ class Attempt:
         self.identity = identity
         self.name = f"attempt-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self.facts: dict[str, Any] = {}
+        self.warnings: list[str] = []
         self.counts: Counts | None = None
         self._progress = progress
         self._writers: dict[str, _TableWriter] = {}
@@ -211,6 +212,10 @@ class Attempt:
         """Tell whoever watches how far this is."""
         if self._progress is not None:
             self._progress(done, total, unit)
+
+    def warn(self, sentence: str) -> None:
+        """Have people told of something, in every run that uses the artifact: what is wrong, the value, what to do."""
+        self.warnings.append(sentence)
 
     def write(self, name: str, table: pa.Table, *, incidental: bool = False) -> None:
         """Append rows to a table of the artifact. Every call for a table brings the same schema."""
@@ -287,6 +292,7 @@ class Attempt:
             parts={name: tuple(writer.parts) for name, writer in sorted(self._writers.items())},
             files=self._files,
             counts=counts,
+            warnings=tuple(self.warnings),
             facts=self.facts,
             provenance=dict(provenance),
         )
