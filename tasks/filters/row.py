@@ -1,15 +1,34 @@
-"""What every filter sees."""
+"""What every filter sees: whole columns to suspect rows by, and single rows to judge."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import polars as pl
+
+from tasks.conversation import Message
+
+
+class Columns(NamedTuple):
+    """A batch of conversations, a series each: what decides in bulk which rows deserve a closer look."""
+
+    prompt: pl.Series
+    """The first prompt."""
+    answer: pl.Series
+    """All answers, joined by newlines."""
+    text: pl.Series
+    """All turns, joined by newlines."""
+    prompt_tokens: pl.Series
+    answer_tokens: pl.Series
 
 
 class Reading(NamedTuple):
-    """A conversation as filters see it: its first prompt, its answers joined, and their token counts."""
+    """One conversation: its first prompt, its answers joined, their token counts, and its turns."""
 
     prompt: str
     answer: str
     prompt_tokens: int
     answer_tokens: int
+    messages: Sequence[Message] = ()
 
 
 class Verdict(NamedTuple):
@@ -17,3 +36,12 @@ class Verdict(NamedTuple):
 
     reason: str
     evidence: str
+
+
+class Filter(Protocol):
+    """A filter: `suspects` leaves out only rows to which the filter itself would not object."""
+
+    @property
+    def enabled(self) -> bool: ...
+    def suspects(self, rows: Columns) -> pl.Series: ...
+    def __call__(self, row: Reading) -> Verdict | None: ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.conversation import Message
 
@@ -10,6 +10,16 @@ Row = Mapping[str, Any]
 
 DETAIL_CHARACTERS = 300
 ROLES = ("system", "user", "assistant", "tool")
+
+
+class Conversation(NamedTuple):
+    """What a row holds."""
+
+    messages: list[Message]
+    tools: str | None = None
+    """Tool schemas that the assistant may call, as a JSON list."""
+    quality: float | None = None
+    """The source's own score, the higher the better."""
 
 
 class RowError(ValueError):
