@@ -82,7 +82,8 @@ class Message(TypedDict):
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Scripts written without spaces (Thai, Lao, Burmese, Khmer, Japanese, Chinese): each character counts as a word."""
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_UNSPACED_ONE = re.compile(f"[{_UNSPACED}]")
+_WORD = re.compile(rf"(?=\w)[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def conversation_id(messages: Sequence[Message], tools: str | None = None) -> str:
@@ -98,7 +99,12 @@ def _said(message: Message) -> list[Any]:
 
 def words(text: str) -> list[str]:
     """The lower-cased words of a text: letters, digits and underscores of any script."""
-    return _WORD.findall(text.lower())
+    return _WORD.findall(text.lower().replace("ς", "σ"))
+
+
+def is_unspaced(character: str) -> bool:
+    """True for a character of a script that is written without spaces."""
+    return _UNSPACED_ONE.match(character) is not None
 
 
 def prompt_text(messages: Sequence[Message]) -> str:

@@ -52,9 +52,7 @@ class ChatTemplate:
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"the chat template is broken in line {error.lineno}: {error.message}") from None
 
-    def render(
-        self, messages: Sequence[Message], tools: str | None = None, *, generation_prompt: bool = False
-    ) -> str:
+    def render(self, messages: Sequence[Message], tools: str | None = None, *, generation_prompt: bool = False) -> str:
         """The text of a conversation, special tokens included; the tools are a JSON list of schemas."""
         try:
             return self._template.render(
