@@ -147,11 +147,21 @@ def _parser() -> argparse.ArgumentParser:
     add("run", parents=[recipe, shared], help="run a recipe to a published model")
     plan = add("plan", parents=[recipe, shared], help="tell what a run would do, and why")
     plan.add_argument("--exact", action="store_true", help="compute the data stages now, so that nothing stays open")
-    show = add("show", parents=[shared], help="show a run or an artifact with all it came from")
-    show.add_argument("what", nargs="?", help="run id or artifact address; the latest runs when left out")
-    diff = add("diff", parents=[shared], help="compare two runs or artifacts, field by field and in counts")
+    show = add("show", parents=[shared], help="show a run or an artifact with all it came from, or a row's whole way")
+    show.add_argument(
+        "what",
+        nargs="?",
+        help="run id, artifact address, row id or its beginning, source:line or file:line; the latest runs if left out",
+    )
+    show.add_argument("--run", metavar="ID", help="the run whose row to show (the newest that holds it)")
+    diff = add(
+        "diff", parents=[shared], help="compare two runs or artifacts: fields, counts, rows that entered or left"
+    )
     diff.add_argument("before", metavar="A")
     diff.add_argument("after", metavar="B")
+    diff.add_argument(
+        "--rows", type=_count, default=0, metavar="N", help="list so many rows that entered or left training (0)"
+    )
     models = add("models", parents=[shared], help="list the published models")
     models.add_argument("name", nargs="?", help="one model only")
     gc = add("gc", parents=[shared], help="remove what crashed runs left and what nothing needs")

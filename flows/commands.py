@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from flows import terminal
+from flows.certificate import certify, names_row
+from flows.certificate_page import show_certificate, show_row_changes
 from flows.cli import DONE, REFUSED
 from flows.finetune import RefusedError, Result, finetune
 from flows.planning import Step, foretell
 from flows.recipe import Recipe, RecipeError, find_inputs, load_recipe
+from flows.row_changes import row_changes
 from flows.server import Server, ServerError
 from tasks.artifacts import registry, runs
 from tasks.artifacts.errors import StoreError
@@ -101,11 +104,13 @@ def _plan_row(step: Step) -> dict[str, object]:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Show the latest runs, or one run or artifact with its lineage."""
+    """Show the latest runs, one run or artifact with its lineage, or a row's whole way through a run."""
     store = Store(options.store)
     if options.what is None:
         return _show_runs(store, options)
     run = runs.find(store, options.what)
+    if options.run or (run is None and names_row(options.what) and not _addresses(store, options.what)):
+        return _show_row(store, options)
     address = run.stages[-1].address if run and run.stages else options.what
     if run is not None and not run.stages:
         raise StoreError(f"run {run.id} made no artifact: {run.message or run.outcome}")
@@ -116,6 +121,15 @@ def show(options: argparse.Namespace) -> int:
     if run is not None:
         terminal.console.print(f"{run.recipe_name}  {run.id}  {run.outcome}  {run.message}\n", markup=False)
     terminal.show_tree(node)
+    return DONE
+
+
+def _show_row(store: Store, options: argparse.Namespace) -> int:
+    certificate = certify(store, options.what, options.run)
+    if options.json:
+        terminal.answer(certificate.model_dump(mode="json"))
+    else:
+        show_certificate(certificate)
     return DONE
 
 
@@ -142,9 +156,13 @@ def _show_runs(store: Store, options: argparse.Namespace) -> int:
     return DONE
 
 
+def _addresses(store: Store, text: str) -> list[str]:
+    return [each for each in store.addresses() if each.startswith(text) or each.split("/")[1].startswith(text)]
+
+
 def _address(store: Store, text: str) -> str:
     """An artifact's address from an address, or the beginning of a fingerprint or address."""
-    matches = [each for each in store.addresses() if each.startswith(text) or each.split("/")[1].startswith(text)]
+    matches = _addresses(store, text)
     if len(matches) != 1:
         found = "nothing" if not matches else f"{len(matches)} artifacts"
         raise RecipeError(f"{text} names {found} in {store.uri}; give a run id (`fettle show`) or stage/fingerprint")
@@ -152,21 +170,25 @@ def _address(store: Store, text: str) -> str:
 
 
 def diff(options: argparse.Namespace) -> int:
-    """Compare two runs stage by stage, or two artifacts."""
+    """Compare two runs stage by stage and row by row, or two artifacts."""
     store = Store(options.store)
-    pairs = _pairs(store, options.before, options.after)
-    rows: list[dict[str, Any]] = []
-    for stage, before, after in pairs:
-        rows += [
+    fields: list[dict[str, Any]] = []
+    for stage, before, after in _pairs(store, options.before, options.after):
+        fields += [
             {"stage": stage, "field": change.place, "before": change.before, "after": change.after}
             for change in differences(store.manifest(before), store.manifest(after))
         ]
+    was, now = runs.find(store, options.before), runs.find(store, options.after)
+    rows = row_changes(store, was, now, options.rows) if was and now else None
     if options.json:
-        terminal.answer(rows)
-    elif rows:
-        terminal.show_table([{key: _short(value) for key, value in row.items()} for row in rows])
+        terminal.answer({"fields": fields, "rows": rows.model_dump(mode="json") if rows else None})
+        return DONE
+    if fields:
+        terminal.show_table([{key: _short(value) for key, value in row.items()} for row in fields])
     else:
         terminal.console.print("no difference")
+    if rows and fields:
+        show_row_changes(rows)
     return DONE
 
 

@@ -83,7 +83,8 @@ def pipeline(recipe: Recipe, inputs: Inputs, store: Store) -> Outcome:
 
     ingested = ingest(store, recipe.ingestion, inputs.sources)
     curated = curate(store, recipe.curation, ingested.only("conversations"), tokenizer)
-    deduplicated = deduplicate(store, recipe.deduplication, curated.only("conversations"), questions)
+    names = [source.name for source in recipe.sources]
+    deduplicated = deduplicate(store, recipe.deduplication, curated.only("conversations"), questions, names)
     mixed = mix(store, recipe.mixing, deduplicated.only("conversations"))
     tokenized = tokenize(store, recipe.tokenization, mixed.only("mixture", "heldout"), tokenizer)
     trained = train(store, recipe.training, tokenized.only("sequences", "heldout", "template"), base_model)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from flows.hub import hub_dataset, is_hub_name
 from tasks.artifacts.resource import MODEL_FILES, Resource, ResourceError, read_resource
 from tasks.benchmarks import BenchmarkSource
 from tasks.config import Config
@@ -110,7 +111,7 @@ def parse_recipe(document: Mapping[str, Any], where: str = "the recipe") -> Reci
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        faults = [_fault(each) for each in error.errors()]
+        faults = [_fault(each) for each in _causes(error.errors())]
         raise RecipeError(f"{where} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults)) from None
 
 
@@ -151,6 +152,17 @@ def _enter(place: Any, step: str, setting: str, value: Any = _ABSENT) -> Any:
     elif isinstance(place, dict) and place.get(key) is None:
         place[key] = {}
     return place[key]
+
+
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Without the complaint that a list is too short whose only fault is that an element of it could not be read."""
+    places = {error["loc"] for error in errors}
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(place[: len(error["loc"])] == error["loc"] for place in places - {error["loc"]})
+    ]
 
 
 def _fault(error: Any) -> str:
@@ -194,7 +206,7 @@ def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:
-    sources = tuple(s.model_copy(update={"uri": _anchor(s.uri, folder)}) for s in recipe.sources)
+    sources = tuple(s.model_copy(update={"uri": _anchor_source(s.uri, folder)}) for s in recipe.sources)
     benchmarks = tuple(b.model_copy(update={"uri": _anchor(b.uri, folder)}) for b in recipe.evaluation.benchmarks)
     base = folder / Path(recipe.base_model).expanduser()
     return recipe.model_copy(
@@ -206,6 +218,10 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     )
 
 
+def _anchor_source(uri: str, folder: Path) -> str:
+    return uri if is_hub_name(uri, folder) else _anchor(uri, folder)
+
+
 def _anchor(uri: str, folder: Path) -> str:
     return uri if "://" in uri else str(folder / Path(uri).expanduser())
 
@@ -213,10 +229,16 @@ def _anchor(uri: str, folder: Path) -> str:
 def find_inputs(recipe: Recipe) -> Inputs:
     """Find and digest everything outside the store that a recipe names."""
     return Inputs(
-        sources=tuple(read_resource(source.uri, facts=source.reading()) for source in recipe.sources),
+        sources=tuple(_source(source) for source in recipe.sources),
         benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
         base_model=_base_model(recipe.base_model),
     )
+
+
+def _source(source: Source) -> Resource:
+    if is_hub_name(source.uri):
+        return hub_dataset(source.uri, source.reading())
+    return read_resource(source.uri, facts=source.reading())
 
 
 def _benchmark(benchmark: BenchmarkSource) -> Resource:

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -37,6 +47,16 @@ errors = _console(stderr=True)
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+class _Rate(ProgressColumn):
+    """How fast it goes, once that is known."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s", style="dim")
+
+
 class Board:
     """Shows a run's stages on standard error: a live bar on a terminal, plain lines elsewhere."""
 
@@ -44,13 +64,14 @@ class Board:
         self._live = errors.is_terminal and not quiet
         self._quiet = quiet
         self._bar: TaskID | None = None
-        self._last_line = 0.0
+        self._began = self._last_line = 0.0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<12}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TextColumn("[dim]{task.fields[unit]}"),
+            _Rate(),
             TimeElapsedColumn(),
             console=errors,
             transient=True,
@@ -67,7 +88,7 @@ class Board:
 
     def began(self, stage: Stage[Any], _identity: Identity) -> None:
         """Open the stage's bar."""
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         if self._live:
             self._bar = self._progress.add_task(stage.verb, total=None, unit="")
 
@@ -78,7 +99,8 @@ class Board:
         elif not self._quiet and not self._live and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             of = f" of {total:,}" if total else ""
-            errors.print(f"  {stage.verb}: {done:,}{of} {unit}", markup=False)
+            rate = done / (self._last_line - self._began)
+            errors.print(f"  {stage.verb}: {done:,}{of} {unit}, {rate:,.0f} a second", markup=False)
 
     def ended(self, stage: Stage[Any], artifact: Artifact, *, cached: bool, seconds: float) -> None:
         """Close the bar with one line."""

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from json.encoder import encode_basestring as quoted
 from typing import Any, Literal, NotRequired, TypedDict
 
 import pyarrow as pa
@@ -88,8 +89,12 @@ _WORD = re.compile(rf"(?=\w)[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 def conversation_id(messages: Sequence[Message], tools: str | None = None) -> str:
     """The content id: 32 hex characters (128 bits) of sha256 over the messages, in order, and the tools."""
-    turns: list[Any] = [_said(message) for message in messages]
-    return hashlib.sha256(canonical([*turns, {"tools": tools}] if tools else turns)).hexdigest()[:32]
+    if not tools and all(len(message) == 2 for message in messages):
+        # Nearly all rows: what `canonical` writes of plain texts, ten times as fast.
+        turns = ",".join([f"[{quoted(each['role'])},{quoted(each['content'])}]" for each in messages])
+        return hashlib.sha256(f"[{turns}]".encode()).hexdigest()[:32]
+    said: list[Any] = [_said(message) for message in messages]
+    return hashlib.sha256(canonical([*said, {"tools": tools}] if tools else said)).hexdigest()[:32]
 
 
 def _said(message: Message) -> list[Any]:

@@ -1,21 +1,24 @@
 """Ingest: sources in, conversations out, the held-out side chosen first, unreadable rows kept apart.
 
-A row is held out when the hash of its normalised first prompt falls below the held-out fraction. Copies of a prompt
-that differ in case, punctuation or spacing, all answers to it and all turns after it fall on one side, and the same
-prompts stay held out when data is added later.
+A row is held out when the hash of what its first prompt asks falls below the held-out fraction. Copies of a prompt
+that differ in case, accents, punctuation, spacing or a "please", all answers to it and all turns after it fall on one
+side; each source gives its share, as the hash knows no source; and the same prompts stay held out when data is added
+later. Where the recipe names a source as the held-out side, that source is all of it.
 """
 
-import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import pandas as pd
+import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
+from tasks.algorithms.audit import SourceAudit
+from tasks.algorithms.splitting import is_held_out
 from tasks.artifacts.manifest import Counts
-from tasks.artifacts.resource import Resource, read_bytes
+from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Attempt
 from tasks.caching import stage
 from tasks.config import Config
@@ -27,26 +30,19 @@ from tasks.conversation import (
     answer_text,
     conversation_id,
     prompt_text,
-    words,
 )
+from tasks.filters.refusal import refusals
 from tasks.formats import FormatName, reader
+from tasks.formats.mapping import FieldMap
 from tasks.formats.row import RowError
+from tasks.reporting.audit import audit_tables
+from tasks.reporting.audit_warnings import audit_warnings
 from tasks.sources import UnreadableFileError, read_rows
 
 ROWS_PER_BATCH = 4096
+CHARACTERS_PER_BATCH = 16 << 20
 
 Role = Literal["general", "domain", "code", "safety"]
-
-
-class FieldMap(Config):
-    """Which fields of a row hold its prompt and its answer."""
-
-    prompt: str
-    """Field with the user's text."""
-    answer: str
-    """Field with the assistant's text."""
-    system: str | None = None
-    """Field with the system prompt, if any."""
 
 
 class Source(Config):
@@ -62,149 +58,195 @@ class Source(Config):
     """How its rows hold conversations; recognised row by row when not set."""
     map: FieldMap | None = None
     """Field names, for rows of no known format."""
+    heldout: bool = False
+    """Whether these rows are the held-out side, as your own evaluation file is; then no other rows are held out."""
 
     def reading(self) -> dict[str, Any]:
         """What decides how the source's bytes are read; the address does not."""
         mapping = self.map.model_dump() if self.map else None
-        return {"name": self.name, "role": self.role, "format": self.format, "map": mapping}
+        return {"name": self.name, "role": self.role, "format": self.format, "map": mapping, "heldout": self.heldout}
 
 
 class IngestionConfig(Config):
     """How sources become conversations."""
 
     heldout_fraction: float = Field(0.05, ge=0, lt=1)
-    """Share of prompts kept out of training to measure it by."""
+    """Share of prompts kept out of training to measure it by; of no effect where a source is the held-out side."""
     max_reject_ratio: float = Field(0.01, ge=0, le=1)
-    """Share of unreadable rows above which the stage fails."""
+    """Share of unreadable rows above which the stage fails; it also fails where a source has no readable row."""
 
 
 class TooManyRejectsError(Exception):
     """More rows are unreadable than the recipe allows."""
 
 
+class SplitError(Exception):
+    """There would be nothing to train on."""
+
+
 @stage("ingestion", version=2)
 def ingest(out: Attempt, config: IngestionConfig, sources: Sequence[Resource]) -> None:
     """Read every source into conversations; keep what cannot be read with its place and cause."""
-    tally = _Tally()
-    for number, source in enumerate(sources):
-        out.progress(number, len(sources), "sources")
-        for batch in _batches(_read_source(source, config, tally)):
-            conversations = [row for row in batch if "messages" in row]
-            rejects = [row for row in batch if "cause" in row]
-            out.write("conversations", pa.Table.from_pylist(conversations, CONVERSATIONS))
-            out.write("rejected", pa.Table.from_pylist(rejects, REJECTED))
-        _require_rows(source, tally)
     if not sources:
         raise ValueError("the recipe has no sources; name at least one")
-    out.counts = Counts(read=tally.read, kept=tally.read - tally.rejected.total(), dropped=dict(tally.rejected))
-    _require_few_rejects(out.counts, config.max_reject_ratio, tally.examples)
-    out.facts["audit"] = tally.audit()
+    given = any(source.facts["heldout"] for source in sources)
+    if all(source.facts["heldout"] for source in sources):
+        raise SplitError("every source is held out, so nothing is left to train on; add a source that is not")
+    fraction = 0.0 if given else config.heldout_fraction
+    progress, audits, rejects = _Progress(out, sources), [], Rejects()
+    for source in sources:
+        audit, rejected = _ingest_source(out, source, fraction, progress)
+        _require_rows(source, audit, rejected, config.max_reject_ratio)
+        audits.append(audit)
+        rejects.merge(rejected)
+    read = sum(audit.read for audit in audits)
+    out.counts = Counts(read=read, kept=read - rejects.total, dropped=dict(rejects.causes))
+    _require_few_rejects(rejects, read, config.max_reject_ratio)
+    out.facts.update(audit_tables(audits))
+    for sentence in audit_warnings(audits, fraction, config.max_reject_ratio):
+        out.warn(sentence)
 
 
-def _read_source(source: Resource, config: IngestionConfig, tally: "_Tally") -> Iterator[dict[str, Any]]:
+def split_of(messages: Sequence[Message], heldout_fraction: float) -> Split:
+    """The side of the split on which a conversation falls, by what its first prompt asks."""
+    return "heldout" if is_held_out(prompt_text(messages), heldout_fraction) else "train"
+
+
+class Rejects:
+    """Rows that cannot be read, by cause, with the place of the first of each."""
+
+    def __init__(self) -> None:
+        self.causes: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.causes.total()
+
+    def add(self, place: str, error: RowError) -> None:
+        """Take in one row."""
+        self.causes[error.cause] += 1
+        self.first.setdefault(error.cause, f"{place} {error.detail}".strip())
+
+    def merge(self, others: "Rejects") -> None:
+        """Take in those of a later source."""
+        self.causes += others.causes
+        self.first = others.first | self.first
+
+    def in_words(self) -> str:
+        """The commonest causes with their first places."""
+        commonest = self.causes.most_common(3)
+        return "; ".join(f"{number:,} × {cause} (first: {self.first[cause]})" for cause, number in commonest)
+
+
+def _ingest_source(
+    out: Attempt, source: Resource, fraction: float, progress: "_Progress"
+) -> tuple[SourceAudit, Rejects]:
+    audit = SourceAudit(source.facts["name"], source.facts["role"], len(source.files))
+    rejects = Rejects()
+    for batch in _batches(_read_source(source, fraction, audit, rejects, progress)):
+        conversations = [row for row in batch if "messages" in row]
+        rejected = [row for row in batch if "cause" in row]
+        table = pa.Table.from_pylist(conversations, CONVERSATIONS)
+        answers = pl.Series([answer_text(row["messages"]) for row in conversations], dtype=pl.String)
+        audit.add(table, int(refusals(answers).sum()))
+        audit.rejected += len(rejected)
+        out.write("conversations", table)
+        out.write("rejected", pa.Table.from_pylist(rejected, REJECTED))
+    return audit, rejects
+
+
+def _read_source(
+    source: Resource, fraction: float, audit: SourceAudit, rejects: Rejects, progress: "_Progress"
+) -> Iterator[dict[str, Any]]:
+    """Conversations and rejected rows, as their tables hold them."""
     reading = source.facts
-    read_messages = reader(reading["format"], {k: v for k, v in (reading["map"] or {}).items() if v})
+    read = reader(reading["format"], reading["map"])
     for file in source.files:
-        for number, row, raw in read_rows(file, read_bytes(source, file)):
+        for number, row, raw in read_rows(source, file, progress.seen):
             origin = {"source": reading["name"], "file": file, "line": number}
             try:
                 if isinstance(row, RowError):
                     raise row
-                messages = read_messages(row)
+                audit.fields.add(row)
+                messages, tools, quality = read(row)
             except RowError as error:
-                tally.reject(origin, error)
+                rejects.add(f"{reading['name']}: {file}:{number}", error)
                 yield {**origin, "cause": error.cause, "detail": error.detail, "raw": raw}
                 continue
-            split = split_of(messages, config.heldout_fraction)
-            tally.accept(reading["name"], reading["role"], split, messages)
             yield {
-                "id": conversation_id(messages),
+                "id": conversation_id(messages, tools),
                 "role": reading["role"],
-                "split": split,
+                "split": "heldout" if reading["heldout"] else split_of(messages, fraction),
                 **origin,
                 "messages": messages,
+                "tools": tools,
+                "quality": quality,
             }
-
-
-def split_of(messages: Sequence[Message], heldout_fraction: float) -> Split:
-    """The side of the split on which a conversation falls, by its normalised first prompt."""
-    prompt = " ".join(words(prompt_text(messages)))
-    hashed = int.from_bytes(hashlib.sha256(f"heldout:{prompt}".encode()).digest()[:8])
-    return "heldout" if hashed < heldout_fraction * 2**64 else "train"
+        progress.finish(source.paths[file])
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in lists that are bounded in number and, long rows being long, in text."""
     batch: list[dict[str, Any]] = []
+    characters = 0
     for row in rows:
         batch.append(row)
-        if len(batch) == ROWS_PER_BATCH:
+        characters += sum(len(message["content"]) for message in row.get("messages", ()))
+        if len(batch) == ROWS_PER_BATCH or characters > CHARACTERS_PER_BATCH:
             yield batch
-            batch = []
+            batch, characters = [], 0
     yield batch
 
 
-def _require_rows(source: Resource, tally: "_Tally") -> None:
-    name = source.facts["name"]
-    if not tally.read_of[name]:
-        raise UnreadableFileError(f"source {name}: {source.uri} holds no rows; check the address, or take it out")
+def _require_rows(source: Resource, audit: SourceAudit, rejects: Rejects, max_reject_ratio: float) -> None:
+    """A source that gives nothing fails by its name, however small it is beside the others."""
+    if not audit.read:
+        raise UnreadableFileError(
+            f"source {audit.source}: {source.uri} holds no rows; check the address, or take it out"
+        )
+    if not audit.rows and max_reject_ratio < 1:
+        raise TooManyRejectsError(
+            f"source {audit.source}: none of its {audit.read:,} rows can be read: {rejects.in_words()}. "
+            "Mend the source, map its fields, or take it out."
+        )
 
 
-def _require_few_rejects(counts: Counts, max_reject_ratio: float, examples: dict[str, str]) -> None:
-    rejected = sum(counts.dropped.values())
-    if rejected <= max_reject_ratio * counts.read:
-        return
-    commonest = Counter(counts.dropped).most_common(3)
-    causes = "; ".join(f"{number:,} × {cause} (first: {examples[cause]})" for cause, number in commonest)
-    raise TooManyRejectsError(
-        f"{rejected:,} of {counts.read:,} rows cannot be read, {rejected / counts.read:.1%} where at most "
-        f"{max_reject_ratio:.1%} may: {causes}. Mend the source, map its fields, or raise ingestion.max_reject_ratio."
-    )
+def _require_few_rejects(rejects: Rejects, read: int, max_reject_ratio: float) -> None:
+    if rejects.total > max_reject_ratio * read:
+        raise TooManyRejectsError(
+            f"{rejects.total:,} of {read:,} rows cannot be read, {rejects.total / read:.1%} where at most "
+            f"{max_reject_ratio:.1%} may: {rejects.in_words()}. "
+            "Mend the source, map its fields, or raise ingestion.max_reject_ratio."
+        )
 
 
-class _Tally:
-    """Counts over all sources while rows go by."""
+class _Progress:
+    """How much of all files has been read: in megabytes, or in files where some lie in an object store."""
 
-    def __init__(self) -> None:
-        self.read_of: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self.examples: dict[str, str] = {}
-        self._rejected_of: Counter[str] = Counter()
-        self._rows: list[tuple[str, str, str, int, int, int]] = []
+    def __init__(self, out: Attempt, sources: Sequence[Resource]) -> None:
+        self._out = out
+        paths = [path for source in sources for path in source.paths.values()]
+        self._weighed = all(os.path.isfile(path) for path in paths)
+        self._sizes = {path: os.path.getsize(path) if self._weighed else 1 for path in paths}
+        self._total = sum(self._sizes[path] for path in paths)
+        self._done = self._within = 0
 
-    @property
-    def read(self) -> int:
-        return self.read_of.total()
+    def seen(self, size: int) -> None:
+        """A piece of the current file was read."""
+        self._within += size
+        if self._weighed:
+            self._report()
 
-    def reject(self, origin: dict[str, Any], error: RowError) -> None:
-        self.read_of[origin["source"]] += 1
-        self.rejected[error.cause] += 1
-        self._rejected_of[origin["source"]] += 1
-        place = f"{origin['source']}: {origin['file']}:{origin['line']}"
-        self.examples.setdefault(error.cause, f"{place} {error.detail}".strip())
+    def finish(self, path: str) -> None:
+        """The current file was read to its end."""
+        self._done += self._sizes[path]
+        self._within = 0
+        self._report()
 
-    def accept(self, source: str, role: str, split: str, messages: Sequence[Message]) -> None:
-        self.read_of[source] += 1
-        turns = sum(message["role"] == "assistant" for message in messages)
-        self._rows.append((source, role, split, len(prompt_text(messages)), len(answer_text(messages)), turns))
-
-    def audit(self) -> list[dict[str, Any]]:
-        """One row a source: rows by fate, and what its conversations look like (characters, turns)."""
-        columns = ["source", "role", "split", "prompt_characters", "answer_characters", "turns"]
-        table = pd.DataFrame(self._rows, columns=columns)
-        audit = []
-        for source, rows in table.groupby("source", sort=False):
-            lengths = rows["answer_characters"].quantile([0.5, 0.95])
-            audit.append(
-                {
-                    "source": str(source),
-                    "role": str(rows["role"].iloc[0]),
-                    "read": len(rows) + self._rejected_of[str(source)],
-                    "rejected": self._rejected_of[str(source)],
-                    "heldout": int((rows["split"] == "heldout").sum()),
-                    "prompt_characters_median": float(rows["prompt_characters"].median()),
-                    "answer_characters_median": float(lengths.iloc[0]),
-                    "answer_characters_p95": float(lengths.iloc[1]),
-                    "turns_mean": round(float(rows["turns"].mean()), 2),
-                }
-            )
-        return audit
+    def _report(self) -> None:
+        # A reader may take some bytes twice, as Parquet's footer.
+        done = min(self._done + (self._within if self._weighed else 0), self._total)
+        scale, unit = (1_000_000, "MB") if self._weighed else (1, "files")
+        self._out.progress(done // scale, self._total // scale, unit)

@@ -20,6 +20,7 @@ from tasks.artifacts.manifest import Artifact, Counts, Manifest
 from tasks.artifacts.store import Attempt, Store
 from tasks.caching import RETRY_RULE, stage
 from tasks.config import Config
+from tasks.reporting.audit import audit_facts
 from tasks.reporting.card import card
 from tasks.reporting.facts import (
     AdviceFacts,
@@ -33,6 +34,7 @@ from tasks.reporting.facts import (
     SourceFacts,
     StageFacts,
     TrainingFacts,
+    WarningFacts,
 )
 from tasks.reporting.page import render
 from tasks.reporting.tables import markdown_table
@@ -64,7 +66,7 @@ class GateRefusedError(Exception):
     """The gate did not let the model through; nothing was published."""
 
 
-@stage("publication", version=1)
+@stage("publication", version=2)
 def publish(out: Attempt, about: About, trained: Artifact, evaluated: Artifact) -> None:
     """Write the report page and the model card from the artifacts that led here."""
     facts = gather(out.store, about.name, about.base_model, trained, evaluated)
@@ -131,6 +133,12 @@ def gather(store: Store, name: str, base_model: str, trained: Artifact, evaluate
         scores=tuple(_score(score) for score in gates["scores"]),
         training=_training(store, trained),
         sources=tuple(_sources(store, by_stage)),
+        audits=audit_facts(by_stage["ingestion"].facts),
+        warnings=tuple(
+            WarningFacts(stage=manifest.identity.stage, sentence=sentence)
+            for manifest in reversed(manifests.values())
+            for sentence in manifest.warnings
+        ),
         samples=tuple(_sample(row) for row in store.rows(evaluated, "samples")),
         forgotten=tuple(_forgotten(row) for row in store.rows(evaluated, "forgotten"))[:MOST_FORGOTTEN],
         lineage=_lineage(tree(store, evaluated.address)),
@@ -188,14 +196,13 @@ def _sources(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
     """Each source's rows by fate: what was read, rejected, held out, dropped by any stage, and shown."""
     dropped: dict[str, dict[str, int]] = {}
     for name in ("curation", "deduplication", "mixing", "tokenization"):
-        for row in store.rows(by_stage[name].artifact, "dropped", ["source", "split", "reason"]):
-            if row["split"] == "train":
-                reasons = dropped.setdefault(row["source"], {})
-                reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
+        for table in store.tables(by_stage[name].artifact, "dropped", ["source", "split", "reason"]):
+            counts = table.group_by(["source", "split", "reason"], use_threads=False).aggregate([([], "count_all")])
+            for row in counts.to_pylist():
+                if row["split"] == "train":
+                    reasons = dropped.setdefault(row["source"], {})
+                    reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["count_all"]
     shares = {row["source"]: row for row in by_stage["mixing"].facts["shares"]}
-    files: dict[str, set[str]] = {}
-    for row in store.rows(by_stage["ingestion"].artifact, "conversations", ["source", "file"]):
-        files.setdefault(row["source"], set()).add(row["file"])
     made = []
     for audit in by_stage["ingestion"].facts["audit"]:
         share = shares.get(audit["source"], {})
@@ -204,7 +211,7 @@ def _sources(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
             SourceFacts(
                 name=audit["source"],
                 role=audit["role"],
-                files=len(files.get(audit["source"], ())),
+                files=audit["files"],
                 read=audit["read"],
                 rejected=audit["rejected"],
                 heldout=audit["heldout"],

@@ -6,6 +6,7 @@ trained text is compared with the assistant's messages before it is stored.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from pydantic import Field
 from tasks.algorithms.encoding import TEXTS_PER_BATCH, TextEncoder, load_encoder
 from tasks.algorithms.masking import NOT_TRAINED, labels
 from tasks.algorithms.packing import pack
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, is_trained
+from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, Span, is_trained
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, read_bytes
 from tasks.artifacts.store import Attempt
@@ -39,6 +40,8 @@ SEQUENCES = pa.schema(
 HELDOUT = pa.schema([*SEQUENCES, ("source", pa.string())])
 """Held-out conversations: one sample a row, never packed."""
 _ROUND_LENGTH_TO = 8
+_CHARACTERS_OF_CALLS = 3
+"""How much longer than its stored JSON a template may write a tool call: escapes, indents, tags."""
 _MOST_LITERAL_CHARACTERS = 64
 """What a template may write around an answer and have trained: its end token, an empty thought."""
 
@@ -67,6 +70,8 @@ class Sample:
     row: dict[str, Any]
     ids: list[int]
     labels: list[int]
+    unshown_call: str | None = None
+    """A tool call that the chat template leaves out of the text, so that an empty answer would be learnt."""
 
 
 @stage("tokenization", version=2)
@@ -79,6 +84,7 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     max_length = _max_length(config, [len(sample.ids) for sample in training], tokenizer)
     kept, gone, cut = _cut(training, max_length)
     kept_heldout, gone_heldout, _ = _cut(heldout, max_length)
+    _warn_of_weights(out, training)
     if not kept:
         raise ValueError(f"none of {len(training):,} rows has a trainable token among its first {max_length}")
     rows = _pack(config, kept, max_length)
@@ -86,8 +92,7 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     out.write("heldout", pa.Table.from_pylist([_heldout_row(sample) for sample in kept_heldout], HELDOUT))
     out.write("dropped", pa.Table.from_pylist([*gone, *gone_heldout], DROPPED))
     out.write("template", pa.table({"text": [template.source]}))
-    lost = len(gone) + len(gone_heldout)
-    dropped = {"no trainable token": lost} if lost else {}
+    dropped = dict(Counter(row["reason"] for row in (*gone, *gone_heldout)))
     out.counts = Counts(read=len(training) + len(heldout), kept=len(kept) + len(kept_heldout), dropped=dropped)
     out.facts |= _figures(rows, max_length, cut)
 
@@ -109,7 +114,7 @@ def _samples(
             for row, (text, spans), encoding in zip(rows, rendered, encodings, strict=True):
                 made = labels(encoding.ids, encoding.offsets, spans)
                 _prove(row, text, encoding.offsets, made)
-                yield Sample(row, encoding.ids, made)
+                yield Sample(row, encoding.ids, made, _unshown_call(row, text, spans))
             done += len(rows)
             out.progress(done, total, f"{table} rows")
 
@@ -122,17 +127,39 @@ def _prove(row: dict[str, Any], text: str, offsets: Sequence[tuple[int, int]], m
         if label != NOT_TRAINED and end > reached:
             covered.append(text[max(begin, reached) : end])
             reached = end
-    trained, place = "".join(covered), 0
-    answers = [message["content"].strip() for message in row["messages"] if is_trained(message)]
-    for number, answer in enumerate(answers):
+    trained, place, slack = "".join(covered), 0, 0
+    for number, message in enumerate(message for message in row["messages"] if is_trained(message)):
+        answer = message["content"].strip()
+        slack += _MOST_LITERAL_CHARACTERS + len(message["reasoning"] or "")
         found = trained.find(answer, place)
         if found < 0:
             raise _mask_error(row, f"answer {number + 1} is not what its labels cover")
-        if found - place > _MOST_LITERAL_CHARACTERS or (number and not trained[place:found].strip()):
+        if found - place > slack or (number and answer and not trained[place:found].strip()):
             raise _mask_error(row, f"before answer {number + 1} is trained: {trained[place:found]!r:.80}")
         place = found + len(answer)
-    if not 0 < len(trained[place:].strip()) <= _MOST_LITERAL_CHARACTERS:
+        slack = _CHARACTERS_OF_CALLS * len(message["tool_calls"] or "")
+    if not 0 < len(trained[place:].strip()) <= _MOST_LITERAL_CHARACTERS + slack:
         raise _mask_error(row, f"after the last answer is trained: {trained[place:]!r:.80}; its end token should be")
+
+
+def _unshown_call(row: dict[str, Any], text: str, spans: Sequence[Span]) -> str | None:
+    trained = [message for message in row["messages"] if is_trained(message)]
+    for message, (begin, end) in zip(trained, spans, strict=True):
+        for call in json.loads(message["tool_calls"] or "[]"):
+            name = str(call["function"]["name"])
+            if name not in text[begin:end]:
+                return name
+    return None
+
+
+def _warn_of_weights(out: Attempt, samples: Sequence[Sample]) -> None:
+    weights = [message["weight"] for sample in samples for message in sample.row["messages"]]
+    graded = sum(weight not in (None, 0, 1) for weight in weights)
+    if graded:
+        out.warn(
+            f"{graded:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight 1. "
+            "Round the weights in the source if that is not what you want."
+        )
 
 
 def _mask_error(row: dict[str, Any], what: str) -> MaskError:
@@ -165,6 +192,10 @@ def _model_length(tokenizer: Resource) -> int | None:
 def _cut(samples: Sequence[Sample], max_length: int) -> tuple[list[Sample], list[dict[str, Any]], int]:
     kept, gone, cut = [], [], 0
     for sample in samples:
+        if sample.unshown_call is not None:
+            evidence = f"the call of {sample.unshown_call} is not in the text; name a chat template that writes calls"
+            gone.append(dropped_row(sample.row, "tool call not in the chat template", evidence))
+            continue
         short = Sample(sample.row, sample.ids[:max_length], sample.labels[:max_length])
         # The first token has nothing before it, so its label is never trained.
         if all(label == NOT_TRAINED for label in short.labels[1:]):

@@ -6,14 +6,12 @@ Shares and totals are fractions throughout: the largest total that is possible i
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-_HEX_DIGITS = np.full(256, 255, np.uint8)
-_HEX_DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
-_KEY_CHARACTERS = 16
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 
 
@@ -22,7 +20,9 @@ def exact(share: float) -> Fraction:
     return Fraction(str(share))
 
 
-def largest_total(available: Mapping[str, int], shares: Mapping[str, Fraction], max_copies: Fraction) -> tuple[int, str]:
+def largest_total(
+    available: Mapping[str, int], shares: Mapping[str, Fraction], max_copies: Fraction
+) -> tuple[int, str]:
     """The largest total whose shares need at most so many copies of each row, and the group that limits it."""
     limits = {group: available[group] * max_copies / share for group, share in shares.items() if share > 0}
     limiting = min(limits, key=lambda group: (limits[group], group))
@@ -41,14 +41,8 @@ def apportion(total: int, shares: Mapping[str, Fraction]) -> dict[str, int]:
 
 def drawing_order(ids: pl.Series, seed: int) -> npt.NDArray[np.uint64]:
     """A number for each hex id that decides when it is taken: even over all ids, another one for another seed."""
-    if ids.is_empty():
-        return np.empty(0, np.uint64)
-    text = ids.str.slice(0, _KEY_CHARACTERS).str.join("").encode("ascii")
-    digits = _HEX_DIGITS[np.frombuffer(text, np.uint8)].reshape(len(ids), _KEY_CHARACTERS)
-    if digits.max() > 15:
-        raise ValueError("an id is no hex text; it should be the hash of its content")
-    pairs = (digits[:, 0::2] << 4) | digits[:, 1::2]
-    keys = np.ascontiguousarray(pairs).view(">u8").ravel().astype(np.uint64)
+    # 15 hex digits are what a signed integer of 64 bits holds.
+    keys = ids.str.slice(0, 15).str.to_integer(base=16).cast(pl.UInt64).to_numpy()
     return _mixed(keys + np.uint64((seed + 1) * _GOLDEN_GAMMA % 2**64))
 
 
@@ -85,13 +79,29 @@ def bar(share: float, wanted: float | None = None, *, width: int = 20) -> str:
     return "".join(cells)
 
 
-def weighted_quantiles(
-    values: npt.NDArray[np.int64], weights: npt.NDArray[np.int64], levels: Sequence[float]
-) -> list[int]:
-    """The smallest value with at least each level of the weight at or below it; zeros where nothing has weight."""
-    if not weights.sum():
-        return [0 for _ in levels]
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order])
-    places = [int(np.searchsorted(reached, level * reached[-1])) for level in levels]
-    return [int(values[order[min(place, len(order) - 1)]]) for place in places]
+def shares_table(
+    shown: pl.DataFrame, by: Sequence[str], requested: Mapping[tuple[str, ...], float], weight: str
+) -> list[dict[str, Any]]:
+    """What each group of rows with their copies has of the mixture, against what was wanted; `weight` names the sum
+    that shares are of: shown (rows) or tokens."""
+    copies = pl.col("copies").cast(pl.Int64)
+    sums = shown.group_by(by).agg(rows=pl.len(), shown=copies.sum(), tokens=(copies * pl.col("answer_tokens")).sum())
+    found = {tuple(row[name] for name in by): row for row in sums.to_dicts()}
+    whole = max(1, sums[weight].sum())
+    table = []
+    for key, wanted in requested.items():
+        row = found.get(key, {"rows": 0, "shown": 0, "tokens": 0})
+        achieved = row[weight] / whole
+        table.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "rows": row["rows"],
+                "shown": row["shown"],
+                "copies": round(row["shown"] / row["rows"], 3) if row["rows"] else 0.0,
+                "tokens": row["tokens"],
+                "requested": round(wanted, 4),
+                "achieved": round(achieved, 4),
+                "picture": bar(achieved, wanted),
+            }
+        )
+    return table

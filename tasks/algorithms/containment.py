@@ -1,98 +1,235 @@
-"""Whether a text holds a known question: word n-grams shared with it, and where."""
+"""Which texts hold a known question: word n-grams shared with it, and where.
 
-import re
-from collections import Counter
-from dataclasses import dataclass, field
+Hashes only choose candidates; what is reported was found again in the words themselves.
+"""
 
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.algorithms.gram_scan import (
+    Numbers,
+    Postings,
+    Table,
+    contained,
+    gram_keys,
+    grouped,
+    holders,
+    holding_short,
+    numbers_of,
+    sentence_entries,
+    table_of,
+    totals,
+    whole_keys,
+)
+from tasks.algorithms.word_hashes import WordHashes, word_hashes
 from tasks.conversation import words
 
 NGRAM = 8
 """Words of an n-gram. Shorter questions count as one n-gram of their own length."""
 MIN_WORDS = 4
-"""Questions with fewer words ("What is it?") are matched only as a whole prompt."""
+"""Questions with fewer words ("What is it?") are matched only as a whole text."""
 SHORT_WORDS = 6
-"""Questions with fewer words ("What do you do?") are matched only as a whole prompt or a whole sentence of it."""
+"""Questions with fewer words ("What do you do?") are matched only as a whole text or whole sentences of it."""
 BOILERPLATE_QUESTIONS = 10
-"""N-grams that more questions share are how a benchmark asks, not what."""
+"""N-grams that more questions share are how a benchmark asks, not what; up to there each holder counts a share."""
 MIN_CONTAINMENT = 0.5
 """Share of a question's n-grams that a text must hold to hold the question."""
+MIN_EDITED = 0.6
+"""Of a long question it is enough that so many of its words lie in shared n-grams: a word changed here and there
+leaves few n-grams whole."""
+LONG_WORDS = 20
+"""Questions with as many words are long. In a shorter one, one word other asks another thing."""
+NUMBERS = 0.05
+"""Where numbers are so many of a question's words, a text must hold half of them: a problem with other numbers is
+another problem."""
 
-Gram = tuple[str, ...]
+Reach = Literal["anywhere", "sentence", "whole", "nowhere"]
 
-_SENTENCE = re.compile(r"[.!?:;。！？\n\"“”]+")
+_SENTENCE_MARKS = r"[.!?:;。！？\n\"“”]+"
+_TEXTS_AT_ONCE = 1 << 14
+_SPAN_WORDS = 40
+_ENOUGH = (MIN_CONTAINMENT - 1e-9, MIN_EDITED - 1e-9)
+"""A little less than what the words must show, so that no rounding of hashes' shares keeps a text from them."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """A question found in a text."""
 
     question: str
     containment: float
+    """Share of the question's words that lie in n-grams shared with the text; what many questions ask with counts
+    less."""
     span: str
-    """The first n-gram shared, as words."""
+    """The longest run shared that is no boilerplate, as words; of a long one the beginning."""
 
 
-@dataclass
+def column(texts: Sequence[str]) -> pa.Array:
+    """Texts for Arrow, which has no place for half a surrogate pair; it belongs to no word."""
+    return pa.array([text.encode(errors="replace").decode() for text in texts], pa.large_string())
+
+
 class QuestionIndex:
     """Questions by their n-grams, to be looked up for many texts."""
 
-    _grams: dict[Gram, set[int]] = field(default_factory=dict)
-    _sentences: dict[Gram, int] = field(default_factory=dict)
-    _whole: dict[Gram, int] = field(default_factory=dict)
-    _names: list[str] = field(default_factory=list)
-    _sizes: Counter[int] | None = None
-    """Distinctive n-grams of each question; counted when the first text comes."""
+    def __init__(self, questions: Iterable[tuple[str, str]]) -> None:
+        """Take in questions: the name of each that evidence will show, and its text. Of equal ones the first counts.
 
-    def add(self, name: str, text: str) -> None:
-        """Take in a question under the name that evidence will show."""
-        found = tuple(words(text))
-        if not found:
-            return
-        index = len(self._names)
-        self._names.append(name)
-        self._sizes = None
-        self._whole.setdefault(found, index)
-        if MIN_WORDS <= len(found) < SHORT_WORDS:
-            self._sentences.setdefault(found, index)
-        elif len(found) >= SHORT_WORDS:
-            for gram in set(_grams(found, min(NGRAM, len(found)))):
-                self._grams.setdefault(gram, set()).add(index)
+        A text that another one of the same name begins with ("Which is true?", and the same with its choices) is
+        matched only as a whole text.
+        """
+        self._names, self._texts, opening = _distinct(list(questions))
+        hashed = word_hashes(column(self._texts))
+        lengths = np.diff(hashed.offsets)
+        sizes = np.where((lengths >= SHORT_WORDS) & ~opening, np.minimum(lengths, NGRAM), 0).astype(np.int32)
+        whole, beginnings = whole_keys(*hashed, MIN_WORDS)
+        self._whole, _ = table_of(whole, beginnings)
+        short = (lengths >= MIN_WORDS) & (lengths < SHORT_WORDS) & ~opening
+        self._short, _ = table_of(whole[short], beginnings[short])
+        self._short_questions = np.flatnonzero(short)
+        self._grams, self._postings = _postings(hashed, sizes)
 
-    def find(self, text: str) -> Match | None:
-        """The question that a text holds most of, if it holds enough of any."""
-        found = tuple(words(text))
-        whole = self._whole.get(found)
-        if whole is not None:
-            return Match(self._names[whole], 1.0, " ".join(found))
-        return self._most_contained(found) or self._sentence_of(text)
+    def reach(self, text: str) -> Reach:
+        """Where the index can find a question: anywhere in a text, as a sentence of it, only as all of it, or never."""
+        hashed = word_hashes(column([text]))
+        length, question = len(hashed.hashes), int(self._entries(hashed)[0])
+        if length < MIN_WORDS:
+            return "whole" if length else "nowhere"
+        if length < SHORT_WORDS:
+            return "sentence" if question < 0 or question in self._short_questions else "whole"
+        return "anywhere" if question < 0 or self._postings.of_grams[question] > 0 else "whole"
 
-    def _most_contained(self, found: Gram) -> Match | None:
-        sizes = self._distinctive()
-        hits: dict[int, list[Gram]] = {}
-        for size in range(SHORT_WORDS, NGRAM + 1):
-            for gram in dict.fromkeys(_grams(found, size)):
-                holders = self._grams.get(gram, ())
-                for index in holders if len(holders) <= BOILERPLATE_QUESTIONS else ():
-                    hits.setdefault(index, []).append(gram)
-        best = max(hits, key=lambda index: (len(hits[index]) / sizes[index], -index), default=None)
-        if best is None or len(hits[best]) / sizes[best] < MIN_CONTAINMENT:
+    def find(self, texts: pa.Array | pa.ChunkedArray) -> list[tuple[int, Match]]:
+        """For each text that holds a question: its position, and the question that it holds most of."""
+        found = []
+        for begin in range(0, len(texts) if self._names else 0, _TEXTS_AT_ONCE):
+            chunk = texts.slice(begin, _TEXTS_AT_ONCE).cast(pa.large_string()).fill_null("")
+            chunk = chunk.combine_chunks() if isinstance(chunk, pa.ChunkedArray) else chunk
+            for place, match in self._matches(chunk):
+                found.append((begin + place, match))
+        return found
+
+    def _matches(self, texts: pa.Array) -> Iterator[tuple[int, Match]]:
+        hashed = word_hashes(texts)
+        candidates: dict[int, list[int]] = {}
+        near = contained(*hashed, self._grams, self._postings, (SHORT_WORDS, NGRAM), *_ENOUGH)
+        for pairs in (_pairs(self._entries(hashed)), near, _pairs(self._sentences(texts, hashed))):
+            for place, question in zip(*(each.tolist() for each in pairs), strict=True):
+                candidates.setdefault(place, []).append(question)
+        for place, questions in sorted(candidates.items()):
+            match = self._best(sorted(set(questions)), words(texts[place].as_py()))
+            if match is not None:
+                yield place, match
+
+    def _best(self, questions: Sequence[int], found: Sequence[str]) -> Match | None:
+        """The first of the questions that a text's words hold most of."""
+        best = None
+        for question in questions:
+            match = self._match(question, found)
+            if match is not None and (best is None or match.containment > best.containment):
+                best = match
+                if match.containment >= 1:
+                    break
+        return best
+
+    def _entries(self, hashed: WordHashes) -> Numbers:
+        """The question that each text is, word for word; a text without words is none."""
+        numbers = numbers_of(whole_keys(*hashed, 0)[0], self._whole)
+        return np.where(np.diff(hashed.offsets) > 0, numbers, -1).astype(np.int32)
+
+    def _sentences(self, texts: pa.Array, hashed: WordHashes) -> Numbers:
+        """The short question that is a sentence of each text; only the few texts that hold its words are parted."""
+        found = np.full(len(texts), -1, dtype=np.int32)
+        bounds = (MIN_WORDS, SHORT_WORDS - 1)
+        chosen = np.flatnonzero(holding_short(*hashed, self._short, *bounds))
+        if len(chosen):
+            parted = pc.split_pattern_regex(texts.take(pa.array(chosen)), _SENTENCE_MARKS)
+            edges = parted.offsets.to_numpy().astype(np.int64)
+            short = sentence_entries(*word_hashes(parted.flatten()), edges - edges[0], self._short, *bounds)
+            found[chosen] = np.where(short >= 0, self._short_questions[short], -1)
+        return found
+
+    def _match(self, question: int, found: Sequence[str]) -> Match | None:
+        """What a text's words hold of a question, by comparing words; none where only the hashes were equal."""
+        asked = words(self._texts[question])
+        if list(found) == asked:
+            return Match(self._names[question], 1.0, _shown(found))
+        first, end = self._postings.firsts[question : question + 2]
+        if first == end:
+            held = any(asked == list(gram) for gram in _grams(found, len(asked)))
+            return Match(self._names[question], 1.0, _shown(asked)) if held else None
+        if not _same_numbers(asked, found):
             return None
-        return Match(self._names[best], len(hits[best]) / sizes[best], " ".join(hits[best][0]))
-
-    def _sentence_of(self, text: str) -> Match | None:
-        for sentence in _SENTENCE.split(text) if self._sentences else ():
-            found = tuple(words(sentence))
-            index = self._sentences.get(found)
-            if index is not None:
-                return Match(self._names[index], 1.0, " ".join(found))
-        return None
-
-    def _distinctive(self) -> Counter[int]:
-        if self._sizes is None:
-            shared = (holders for holders in self._grams.values() if len(holders) <= BOILERPLATE_QUESTIONS)
-            self._sizes = Counter(index for holders in shared for index in holders)
-        return self._sizes
+        grams, covered, span = _shared(asked, found, self._postings.weight_of[first:end].tolist())
+        held = grams >= MIN_CONTAINMENT or (len(asked) >= LONG_WORDS and covered >= MIN_EDITED)
+        return Match(self._names[question], covered, span) if held else None
 
 
-def _grams(found: Gram, size: int) -> list[Gram]:
-    return [found[start : start + size] for start in range(len(found) - size + 1)]
+def _pairs(questions: Numbers) -> tuple[Numbers, Numbers]:
+    places = np.flatnonzero(questions >= 0)
+    return places.astype(np.int32), questions[places]
+
+
+def _distinct(questions: Sequence[tuple[str, str]]) -> tuple[list[str], list[str], npt.NDArray[np.bool_]]:
+    """Names and texts of the questions that have words, each once, and which of them only open another one."""
+    by_name: dict[str, set[str]] = {}
+    for name, text in questions:
+        by_name.setdefault(name, set()).add(text)
+    opening = [any(each != text and each.startswith(text) for each in by_name[name]) for name, text in questions]
+    hashed = word_hashes(column([text for _, text in questions]))
+    _, firsts, numbers = np.unique(whole_keys(*hashed, 0)[0], return_index=True, return_inverse=True)
+    alone = np.ones(len(firsts), dtype=np.bool_)
+    np.logical_and.at(alone, numbers, np.array(opening, dtype=np.bool_))
+    chosen = [index for index in np.sort(firsts).tolist() if hashed.offsets[index + 1] > hashed.offsets[index]]
+    return [questions[index][0] for index in chosen], [questions[index][1] for index in chosen], alone[numbers[chosen]]
+
+
+def _postings(hashed: WordHashes, sizes: Numbers) -> tuple[Table, Postings]:
+    keys, beginnings, firsts = gram_keys(*hashed, sizes, SHORT_WORDS)
+    table, numbers = table_of(keys, beginnings)
+    starts, places = grouped(numbers, len(table.keys))
+    asking = holders(*hashed, table, SHORT_WORDS, NGRAM)
+    weights = np.where(asking <= BOILERPLATE_QUESTIONS, 1 / np.maximum(asking, 1), 0.0)[numbers]
+    question_of = np.repeat(np.arange(len(sizes), dtype=np.int32), np.diff(firsts))
+    postings = Postings(starts, places, question_of, weights, firsts, sizes, *totals(weights, firsts, sizes))
+    return table, postings
+
+
+def _same_numbers(asked: Sequence[str], found: Sequence[str]) -> bool:
+    numbers = [word for word in asked if any(character.isdigit() for character in word)]
+    held = len(set(numbers) & set(found))
+    return len(numbers) < NUMBERS * len(asked) or 2 * held >= len(set(numbers))
+
+
+def _shared(asked: Sequence[str], found: Sequence[str], weights: Sequence[float]) -> tuple[float, float, str]:
+    """How much of the worth of a question's n-grams and of its words a text holds, and the longest run shared."""
+    size = len(asked) - len(weights) + 1
+    grams = _grams(asked, size)
+    shared = set(grams) & set(_grams(found, size))
+    held = [weight if gram in shared else 0.0 for gram, weight in zip(grams, weights, strict=True)]
+    telling = {gram for gram, weight in zip(grams, held, strict=True) if weight > 0}
+    run, longest = 0, range(0)
+    for start, gram in enumerate(_grams(found, size)):
+        run = run + 1 if gram in telling else 0
+        if run and run + size - 1 > len(longest):
+            longest = range(start - run + 1, start + size)
+    covered = sum(_of_words(held, size)) / sum(_of_words(weights, size))
+    return sum(held) / sum(weights), covered, _shown(found[longest.start : longest.stop])
+
+
+def _of_words(weights: Sequence[float], size: int) -> list[float]:
+    """What each word is worth: as much as the best of the n-grams that it lies in."""
+    edged = [0.0] * (size - 1) + list(weights) + [0.0] * (size - 1)
+    return [max(edged[word : word + size]) for word in range(len(weights) + size - 1)]
+
+
+def _grams(found: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(found[start : start + size]) for start in range(len(found) - size + 1)]
+
+
+def _shown(span: Sequence[str]) -> str:
+    return " ".join(span[:_SPAN_WORDS])

@@ -1,11 +1,16 @@
 """A tokenizer read from its files, without transformers and without torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
+from tasks.algorithms.token_counts import Counts, TokenCounts
+from tasks.algorithms.token_edges import parts_at_edges
 from tasks.artifacts.resource import Resource, ResourceError, read_bytes
 
 TEXTS_PER_BATCH = 1000
@@ -42,13 +47,19 @@ class TextEncoder:
         encodings: list[Encoding] = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return encodings
 
-    def count(self, texts: Sequence[str]) -> list[int]:
+    def count(self, texts: Sequence[str] | pa.Array) -> Counts:
         """How many tokens each text has, special tokens apart."""
-        counts: list[int] = []
-        for start in range(0, len(texts), TEXTS_PER_BATCH):
-            batch = list(texts[start : start + TEXTS_PER_BATCH])
-            counts += [len(each) for each in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-        return counts
+        given = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
+        parts = [given.slice(start, TEXTS_PER_BATCH) for start in range(0, len(given), TEXTS_PER_BATCH)]
+        return np.concatenate([np.empty(0, dtype=np.int64), *map(self._counts, parts)])
+
+    @cached_property
+    def _counts(self) -> Callable[[pa.Array], Counts]:
+        return TokenCounts(self.tokenizer) if parts_at_edges(self.tokenizer) else self._count_encodings
+
+    def _count_encodings(self, texts: pa.Array) -> Counts:
+        encodings = self.tokenizer.encode_batch_fast(texts.to_pylist(), add_special_tokens=False)
+        return np.array([len(each) for each in encodings], dtype=np.int64)
 
 
 def load_encoder(tokenizer: Resource) -> TextEncoder:

@@ -86,7 +86,7 @@ def _hash_all(
         while place < end:
             point, size = np.uint64(data[place]), 1
             if point >= np.uint64(0x80):
-                point, size = _decode(data, place, point)
+                point, size = decode(data, place, point)
             place += size
             kind = kinds[point] if point < np.uint64(length) else np.uint8(_BREAK)
             if kind == _LETTER:
@@ -94,22 +94,22 @@ def _hash_all(
                 inside = True
                 continue
             if inside and kind != _LAST:
-                hashes[count] = _finish(state)
+                hashes[count] = finish(state)
                 count += 1
                 state, inside = _BASIS, False
             if kind != _BREAK:
-                hashes[count] = _finish((state ^ np.uint64(lowered[point])) * _PRIME)
+                hashes[count] = finish((state ^ np.uint64(lowered[point])) * _PRIME)
                 count += 1
                 state, inside = _BASIS, False
         if inside:
-            hashes[count] = _finish(state)
+            hashes[count] = finish(state)
             count += 1
         bounds[text + 1] = count
     return count
 
 
 @compiled
-def _decode(data: Bytes, place: int, first: np.uint64) -> tuple[np.uint64, int]:
+def decode(data: Bytes, place: int, first: np.uint64) -> tuple[np.uint64, int]:
     """The character that begins at a place with a byte above 127, and its bytes."""
     size = 4 if first >= np.uint64(0xF0) else 3 if first >= np.uint64(0xE0) else 2
     point = first & np.uint64(0x7F >> size)
@@ -119,7 +119,7 @@ def _decode(data: Bytes, place: int, first: np.uint64) -> tuple[np.uint64, int]:
 
 
 @compiled
-def _finish(state: np.uint64) -> np.uint64:
+def finish(state: np.uint64) -> np.uint64:
     # The multiplications above carry upwards only; this brings what is above down (MurmurHash3's last step).
     state ^= state >> np.uint64(33)
     state *= np.uint64(0xFF51AFD7ED558CCD)

@@ -169,7 +169,7 @@ class Manifest(BaseModel):
         """The manifest as it is stored: indented JSON, for people too, with a seal that tells when it was altered."""
         document = json.loads(json.dumps(self.model_dump(mode="json")))
         document["seal"] = _seal(document)
-        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode()
+        return json.dumps(document, indent=1, ensure_ascii=False).encode()
 
     @classmethod
     def load(cls, raw: bytes) -> "Manifest":

@@ -1,8 +1,12 @@
 """What a pipeline is given from outside: data files, models, benchmark files, known by their bytes."""
 
 import glob
+import hashlib
+import io
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +29,10 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 MODEL_FILES = (*TOKENIZER_FILES, "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+
+_BYTES_PER_READ = 1 << 20
+_BYTES_PER_REQUEST = 8 << 20
+"""What is asked of an object store at once, and about what is held of an object while it is read."""
 
 
 class ResourceError(Exception):
@@ -156,43 +164,117 @@ def _remote_paths(s3: ObjectFiles, uri: str, patterns: tuple[str, ...]) -> dict[
     return found if glob.has_magic(key) else _chosen(uri, found, patterns)
 
 
-def _digest(path: str, s3: ObjectFiles | None) -> str:
-    with _opened(path, s3) as file:
-        return digest_pieces(iter(lambda: file.read(1 << 20), b""))
+def _digest(path: str, s3: ObjectFiles | None = None) -> str:
+    with closing(_File(path, s3)) as file:
+        return file.digest()
 
 
-@contextmanager
-def _opened(path: str, s3: ObjectFiles | None = None) -> Iterator[BinaryIO]:
-    if not _is_remote(path):
-        with Path(path).open("rb") as file:
-            yield file
-        return
-    s3 = s3 or _s3(path)
-    with _translated(path), s3.s3.open(path.split("://", 1)[1], "rb") as remote:
-        yield remote
+class _File(io.RawIOBase):
+    """A file from its beginning to its end, its digest taken on the way, its faults in our words."""
+
+    def __init__(self, path: str, s3: ObjectFiles | None = None) -> None:
+        self._path = path
+        self._running = hashlib.sha256()
+        with _translated(path):
+            self._file: BinaryIO
+            if _is_remote(path):
+                s3 = s3 or _s3(path)
+                self._file = s3.s3.open(path.split("://", 1)[1], "rb", block_size=_BYTES_PER_REQUEST)
+            else:
+                self._file = Path(path).open("rb")  # noqa: SIM115 # closed with this one
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        with _translated(self._path):
+            piece = self._file.read(size)
+        self._running.update(piece)
+        return piece
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    def digest(self) -> str:
+        """The sha256 of the whole file: what has not been read is read now."""
+        while self.read(_BYTES_PER_READ):
+            pass
+        return self._running.hexdigest()
 
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
     try:
         yield
-    except ResourceError:
+    except (ResourceError, StoreError):
         raise
     except Exception as error:
-        raise translate(error, f"cannot read {path}") from error
+        if _is_remote(path):
+            raise translate(error, f"cannot read {path}") from error
+        if isinstance(error, OSError):
+            raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
+        raise
+
+
+@contextmanager
+def open_stream(resource: Resource, name: str) -> Iterator[io.RawIOBase]:
+    """A file of a resource to be read in order, checked against the digest that its fingerprint was made of.
+
+    The check is complete on leaving, where `ResourceError` tells of a file that is no longer the same: what was made
+    of its bytes may be committed only after that. A fault found in the bytes gives way to it.
+    """
+    with closing(_File(resource.paths[name])) as file:
+        try:
+            yield file
+        except (ResourceError, StoreError):
+            raise
+        except Exception:
+            _require_same(resource, name, file.digest())
+            raise
+        _require_same(resource, name, file.digest())
+
+
+@contextmanager
+def open_seekable(resource: Resource, name: str) -> Iterator[BinaryIO]:
+    """A file of a resource to be read here and there, checked as `open_stream` does.
+
+    One that is not on this machine is copied to a temporary file first.
+    """
+    path = resource.paths[name]
+    if _is_remote(path):
+        with tempfile.TemporaryFile() as copy:
+            with open_stream(resource, name) as stream:
+                shutil.copyfileobj(stream, copy, _BYTES_PER_READ)
+            copy.seek(0)
+            yield copy
+        return
+    with _translated(path):
+        opened = Path(path).open("rb")  # noqa: SIM115 # entered below, where the caller's faults are not the file's
+    with opened as file:
+        try:
+            yield file
+        except Exception:
+            _require_same(resource, name, _digest_again(file))
+            raise
+        _require_same(resource, name, _digest_again(file))
+
+
+def _digest_again(file: BinaryIO) -> str:
+    file.seek(0)
+    return digest_pieces(iter(lambda: file.read(_BYTES_PER_READ), b""))
 
 
 def read_bytes(resource: Resource, name: str) -> bytes:
-    """A file of a resource, checked against the digest that its fingerprint was made of."""
-    path = resource.paths[name]
-    try:
-        with _opened(path) as file:
-            data = file.read()
-    except OSError as error:
-        raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
-    if digest_pieces([data]) != resource.files[name]:
-        raise ResourceError(f"{path} changed while the run was under way; run again")
-    return data
+    """A file of a resource at once, checked against the digest that its fingerprint was made of."""
+    with open_stream(resource, name) as file:
+        return file.read() or b""
+
+
+def _require_same(resource: Resource, name: str, found: str) -> None:
+    if found != resource.files[name]:
+        raise ResourceError(f"{resource.paths[name]} changed while the run was under way; run again")
 
 
 def require_unchanged(resource: Resource) -> None:
@@ -200,11 +282,5 @@ def require_unchanged(resource: Resource) -> None:
 
     For files that other code reads by their path, such as weights: ask once they were read.
     """
-    for name, sha256 in resource.files.items():
-        path = resource.paths[name]
-        try:
-            found = _digest(path, None)
-        except OSError as error:
-            raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
-        if found != sha256:
-            raise ResourceError(f"{path} changed while the run was under way; run again")
+    for name, path in resource.paths.items():
+        _require_same(resource, name, _digest(path))

@@ -126,7 +126,7 @@ class Store:
         if name not in manifest.parts:
             raise KeyError(f"{artifact.address} has no table {name!r}; it has {sorted(manifest.parts)}")
         for part in manifest.parts[name]:
-            yield pq.read_table(io.BytesIO(self.read_part(artifact.address, part)), columns=columns)
+            yield pq.ParquetFile(pa.BufferReader(self.read_part(artifact.address, part))).read(columns)
 
     def table(self, artifact: Artifact, name: str, columns: list[str] | None = None) -> pa.Table:
         """A whole table in memory."""
@@ -355,7 +355,7 @@ class _TableWriter:
         pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd", store_schema=False)
         data = sink.getvalue()
         # Read back what will be stored: it proves the part readable, and gives columns the types that readers see.
-        self._digest.update(pq.read_table(io.BytesIO(data)))
+        self._digest.update(pq.ParquetFile(pa.BufferReader(data)).read())
         path = f"{self.attempt.name}/{self.name}/part-{len(self.parts):05d}.parquet"
         self.attempt.store.files.write(f"{self.attempt.identity.address}/{path}", data)
         self.parts.append(

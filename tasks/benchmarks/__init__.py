@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tasks.artifacts.resource import Resource
 from tasks.benchmarks import generation, multiple_choice, truthfulqa
+from tasks.benchmarks.asked import asked
 from tasks.benchmarks.item import BenchmarkError, Item
 from tasks.config import Config
 
@@ -53,4 +54,12 @@ def load_items(benchmark: Resource) -> list[Item]:
     ids = {item.item_id for item in items}
     if len(ids) != len(items):
         raise BenchmarkError(f"benchmark {benchmark.facts['name']}: {len(items) - len(ids)} items share their id")
+    blank = [item.item_id for item in items if not item.question.strip()]
+    if blank:
+        raise BenchmarkError(f"benchmark {benchmark.facts['name']}: {len(blank)} items ask nothing, first {blank[0]}")
     return items
+
+
+def questions(benchmark: Resource) -> list[tuple[str, str]]:
+    """The name and the text of every question that no training row may hold, all of them whatever `max_items` says."""
+    return asked(benchmark.facts["name"], load_items(benchmark))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.artifacts.fingerprint import digest
-from tasks.artifacts.resource import Resource, read_bytes
+from tasks.artifacts.resource import Resource
 from tasks.config import Config
 from tasks.formats.row import RowError
 from tasks.sources import UnreadableFileError, read_rows
@@ -33,7 +33,8 @@ def rows_of(benchmark: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """A benchmark's rows with the place of each; a row that cannot be read is an error."""
     for file in benchmark.files:
         try:
-            for number, row, _raw in read_rows(file, read_bytes(benchmark, file)):
+            # All at once: that the file changed is told before what is wrong with it.
+            for number, row, _raw in list(read_rows(benchmark, file)):
                 if isinstance(row, RowError):
                     raise BenchmarkError(f"benchmark {benchmark.uri}: {file}:{number}: {row}")
                 yield f"{file}:{number}", row

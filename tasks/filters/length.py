@@ -1,9 +1,10 @@
 """Rows too short to teach or too long to fit."""
 
+import polars as pl
 from pydantic import model_validator
 
 from tasks.config import Config
-from tasks.filters.row import Reading, Verdict
+from tasks.filters.row import Columns, Reading, Verdict
 
 
 class Length(Config):
@@ -22,6 +23,12 @@ class Length(Config):
             if not 0 <= fewest <= most:
                 raise ValueError(f"{name} is [{fewest}, {most}]; give the fewest and the most, in that order")
         return self
+
+    def suspects(self, rows: Columns) -> pl.Series:
+        """The rows outside the limits."""
+        return ~(
+            rows.prompt_tokens.is_between(*self.prompt_tokens) & rows.answer_tokens.is_between(*self.answer_tokens)
+        )
 
     def __call__(self, row: Reading) -> Verdict | None:
         """A verdict for a row to drop."""

@@ -7,6 +7,11 @@ import polars as pl
 
 from tasks.conversation import Message
 
+SPACES = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
+"""What Python strips from texts; Rust has fewer."""
+SPACE = r"[\s\x1c-\x1f]"
+"""What Python's patterns mean by white space, in Rust's syntax."""
+
 
 class Columns(NamedTuple):
     """A batch of conversations, a series each: what decides in bulk which rows deserve a closer look."""
@@ -16,7 +21,7 @@ class Columns(NamedTuple):
     answer: pl.Series
     """All answers, joined by newlines."""
     text: pl.Series
-    """All turns, joined by newlines."""
+    """All that is said, joined by newlines: every turn's content, then reasoning, then what tool calls hold."""
     prompt_tokens: pl.Series
     answer_tokens: pl.Series
 

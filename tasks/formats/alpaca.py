@@ -1,36 +1,24 @@
 """Alpaca rows: `instruction`, an optional `input`, `output` (or `response`); LLaMA-Factory's `system` and `history`."""
 
-from typing import Any
+from collections.abc import Collection
 
-from tasks.conversation import Message
-from tasks.formats.row import Row, RowError, conversation, text_field
+from tasks.formats.calls import read_tools
+from tasks.formats.checks import conversation
+from tasks.formats.history import earlier
+from tasks.formats.pairs import with_context
+from tasks.formats.row import Conversation, Row, assistant, has, system_turn, text_field, user
 
 NAME = "alpaca"
+ANSWERS = ("response", "output")
 
 
-def recognises(row: Row) -> bool:
+def recognises(fields: Collection[str]) -> bool:
     """True for a row with an instruction and a place for its answer."""
-    return "instruction" in row and ("output" in row or "response" in row)
+    return "instruction" in fields and has(fields, *ANSWERS)
 
 
-def read(row: Row) -> list[Message]:
-    """Instruction and input, joined by a blank line, as the user's turn, after the system's text and earlier turns."""
-    instruction, extra = text_field(row, "instruction"), text_field(row, "input", optional=True)
-    prompt = f"{instruction}\n\n{extra}" if extra.strip() else instruction
-    answer = text_field(row, "response", "output")
-    system = text_field(row, "system", optional=True)
-    opening: list[Message] = [{"role": "system", "content": system}] if system.strip() else []
-    turns: list[Message] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-    return conversation([*opening, *_earlier(row.get("history")), *turns])
-
-
-def _earlier(history: Any) -> list[Message]:
-    """The turns of `history`: a list of pairs, each a question and its answer."""
-    if not isinstance(history, list | None):
-        raise RowError("wrong type", f"history is {type(history).__name__}, not a list of questions and answers")
-    turns: list[Message] = []
-    for pair in history or ():
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise RowError("wrong type", f"history holds {type(pair).__name__}, not pairs of question and answer")
-        turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
-    return turns
+def read(row: Row) -> Conversation:
+    """Instruction and input (Dolly: `context`), joined by a blank line, after the system's text and earlier turns."""
+    prompt = with_context(text_field(row, "instruction", missing="no prompt"), text_field(row, "input", "context"))
+    turns = [user(prompt), assistant(text_field(row, *ANSWERS, missing="no answer"))]
+    return conversation([*system_turn(row), *earlier(row.get("history")), *turns], read_tools(row))

@@ -1,48 +1,21 @@
-"""ShareGPT rows: `conversations`, each turn with `from` and `value`."""
+"""ShareGPT rows: `conversations`, each turn with `from` and `value`; LIMA's are bare texts that take turns."""
 
-from typing import Any
+from collections.abc import Collection
 
-from tasks.conversation import Message
-from tasks.formats.row import Row, RowError, conversation, text_field
+from tasks.formats.calls import read_tools
+from tasks.formats.checks import conversation
+from tasks.formats.row import Conversation, Row, has, opened
+from tasks.formats.turns import read_turns
 
 NAME = "sharegpt"
-SPEAKERS = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-    "tool": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
 
 
-def recognises(row: Row) -> bool:
-    """True for a row with `conversations`."""
-    return "conversations" in row
+def recognises(fields: Collection[str]) -> bool:
+    """True for a row with `conversations`, or `conversation`."""
+    return has(fields, "conversations", "conversation")
 
 
-def read(row: Row) -> list[Message]:
+def read(row: Row) -> Conversation:
     """The turns with their speakers' roles, after the row's `system` field where there is one."""
-    turns = row["conversations"]
-    if not isinstance(turns, list) or not turns:
-        raise RowError("wrong type", f"conversations is {type(turns).__name__}, not a list of turns")
-    system = text_field(row, "system", optional=True)
-    opening: list[Message] = [{"role": "system", "content": system}] if system.strip() else []
-    return conversation(opening + [_turn(turn) for turn in turns])
-
-
-def _turn(turn: Any) -> Message:
-    if not isinstance(turn, dict):
-        raise RowError("wrong type", f"a turn is {type(turn).__name__}, not a mapping")
-    speaker, value = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-    if not isinstance(speaker, str) or speaker not in SPEAKERS:
-        raise RowError("unknown role", repr(speaker))
-    if not isinstance(value, str):
-        raise RowError("wrong type", f"the {speaker}'s value is {type(value).__name__}, not text")
-    return {"role": SPEAKERS[speaker], "content": value}
+    field = "conversation" if row.get("conversations") is None and "conversation" in row else "conversations"
+    return conversation(opened(row, read_turns(row.get(field), field)), read_tools(row))

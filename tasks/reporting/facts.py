@@ -191,6 +191,71 @@ class LengthBand(Config):
     """Conversations."""
 
 
+class CharacterBand(Config):
+    """Texts whose length in characters lies in one band, both ends included."""
+
+    shortest: Count
+    """Shortest length in the band."""
+    longest: Count
+    """Longest length in the band."""
+    rows: Count
+    """Texts."""
+
+
+class LengthFacts(Config):
+    """How long the prompts or the answers of a source are, in characters."""
+
+    median: Count
+    """Half of them are at most so long."""
+    p95: Count
+    """All but one in twenty are at most so long."""
+    longest: Count
+    """The longest one."""
+    bands: tuple[CharacterBand, ...]
+    """Rows by length, the bands growing with it."""
+
+
+class ShareFacts(Config):
+    """A language, a field, a property, and the share of rows that it concerns."""
+
+    name: Text
+    """What it is."""
+    share: Share
+    """Share of rows, 0–1."""
+
+
+class AuditFacts(Config):
+    """What the rows of one source are like, before any of them was dropped."""
+
+    source: Text
+    """The source's name in the recipe."""
+    rows: Count
+    """Rows that could be read."""
+    duplicates: Count
+    """Rows with the words of an earlier row, of this source or of another."""
+    prompts: LengthFacts
+    """First prompts."""
+    answers: LengthFacts
+    """Answers, all turns together."""
+    languages: tuple[ShareFacts, ...] = ()
+    """Languages of a sample, the commonest first."""
+    contents: tuple[ShareFacts, ...] = ()
+    """Properties that some rows have: a system prompt, tools, refusals, …"""
+    missing: tuple[ShareFacts, ...] = ()
+    """Fields that some rows lack, the most missed first."""
+    labels: Count = 0
+    """How many labels the answers are, or none where they are texts."""
+
+
+class WarningFacts(Config):
+    """Something that a stage wants people to know."""
+
+    stage: Text
+    """The stage."""
+    sentence: Text
+    """What is wrong, the value, what to do."""
+
+
 class SampleFacts(Config):
     """One prompt with both models' answers."""
 
@@ -283,6 +348,10 @@ class Facts(Config):
     """How the weights were trained."""
     sources: tuple[SourceFacts, ...] = ()
     """The data."""
+    audits: tuple[AuditFacts, ...] = ()
+    """What the sources hold."""
+    warnings: tuple[WarningFacts, ...] = ()
+    """What the stages warned of, in their order."""
     lengths: tuple[LengthBand, ...] = ()
     """Lengths of the conversations trained on."""
     samples: tuple[SampleFacts, ...] = ()

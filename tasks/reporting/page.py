@@ -34,6 +34,7 @@ def render(facts: Facts) -> str:
         curve_rows=plots.thinned(training.curve, MOST_CURVE_ROWS) if training else [],
         curve_summary=curve_summary(training.curve) if training else [],
         slowest=max((stage.seconds for stage in facts.stages), default=0) or 1,
+        length_axis=plots.length_axis(facts.audits) if facts.audits else None,
         largest_share=_largest_share(facts),
     )
     # The macros before the document leave blank lines behind.
@@ -82,8 +83,10 @@ def contents(facts: Facts) -> list[tuple[str, str]]:
         ("scores", "Base against tuned", True),
         ("answers", "Answers", bool(facts.samples)),
         ("next", "What to do next", bool(facts.advice)),
+        ("warnings", "Warnings", bool(facts.warnings)),
         ("training", "Training", facts.training is not None),
         ("data", "Data", bool(facts.sources)),
+        ("contents", "What the sources hold", bool(facts.audits)),
         ("mixture", "Mixture", bool(facts.sources)),
         ("lengths", "Lengths", bool(facts.lengths)),
         ("samples", "All samples", bool(facts.samples)),

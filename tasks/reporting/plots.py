@@ -6,13 +6,23 @@ strokes and letters keep their size from a phone to a wall.
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from statistics import median
 from typing import NamedTuple, TypeVar
 
 from markupsafe import Markup
 
 from tasks.reporting import wording
-from tasks.reporting.facts import CurvePoint, LengthBand, ScoreFacts, SourceFacts, dropped_by_reason
+from tasks.reporting.facts import (
+    AuditFacts,
+    CharacterBand,
+    CurvePoint,
+    LengthBand,
+    LengthFacts,
+    ScoreFacts,
+    SourceFacts,
+    dropped_by_reason,
+)
 
 Point = tuple[float, float]
 T = TypeVar("T")
@@ -133,6 +143,61 @@ def _column(band: LengthBand, left: float, width: float, height: float) -> Marku
         wording.number(band.to_tokens),
         wording.rows(band.rows),
     )
+
+
+def length_axis(audits: Sequence[AuditFacts]) -> Axis:
+    """The axis of lengths that all sources share: decades, as logarithms to the base of ten."""
+    bands = [band for audit in audits for lengths in (audit.prompts, audit.answers) for band in lengths.bands]
+    low = math.log10(_drawn_from(min(band.shortest for band in bands)))
+    high = math.log10(max(band.longest for band in bands) + 1)
+    return Axis(low, high, tuple(float(decade) for decade in range(math.ceil(low), math.floor(high) + 1)))
+
+
+def length_ticks(x: Axis) -> Markup:
+    """The lengths that an axis of logarithms names."""
+    return Markup().join(_tick("left", x.share(decade), 10 ** int(decade)) for decade in x.ticks)
+
+
+def spread(lengths: LengthFacts, x: Axis, label: str) -> Markup:
+    """Texts by length as one small picture: columns on the axis that all sources share, the highest for the most."""
+    most = max(band.rows for band in lengths.bands)
+    grid = Markup().join(_line([(x.share(decade), 0), (x.share(decade), 100)], "grid") for decade in x.ticks)
+    columns = Markup().join(_length_column(band, x, most) for band in lengths.bands if band.rows)
+    return Markup(
+        '<svg class="spread" viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{}">{}{}</svg>'
+    ).format(label, grid, columns)
+
+
+def _length_column(band: CharacterBand, x: Axis, most: int) -> Markup:
+    left, right = x.share(math.log10(_drawn_from(band.shortest))), x.share(math.log10(band.longest + 1))
+    height = max(100 * band.rows / most, 1.5)
+    return Markup('<rect x="{}" y="{}" width="{}" height="{}"><title>{}–{} characters: {}</title></rect>').format(
+        f"{left:g}",
+        f"{100 - height:g}",
+        f"{(right - left) * 0.94:g}",
+        f"{height:g}",
+        wording.number(band.shortest),
+        wording.number(band.longest),
+        wording.rows(band.rows),
+    )
+
+
+def _drawn_from(length: int) -> float:
+    """Where a band begins on an axis of logarithms; empty texts stand left of the shortest."""
+    return max(float(length), 0.6)
+
+
+def stack(shares: Sequence[float]) -> Markup:
+    """Shares 0–1 of one whole as bars on one track, the first the strongest."""
+    tones = ("kept", "aside", "read", "lost")
+    ends = list(accumulate(shares, initial=0.0))
+    pieces = (
+        Markup('<span class="bar {}" style="left:{}%;width:{}%"></span>').format(
+            tones[min(place, len(tones) - 1)], f"{100 * ends[place]:.2f}", f"{100 * share:.2f}"
+        )
+        for place, share in enumerate(shares)
+    )
+    return Markup('<span class="track">{}</span>').format(Markup().join(pieces))
 
 
 def bar(start: float, width: float, tone: str, wanted: float | None = None) -> Markup:

@@ -3,12 +3,21 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3fs
 
 from tasks.artifacts.errors import StoreError
-from tasks.artifacts.resource import Resource, ResourceError, read_bytes, read_resource, require_unchanged
+from tasks.artifacts.resource import (
+    Resource,
+    ResourceError,
+    open_seekable,
+    open_stream,
+    read_bytes,
+    read_resource,
+    require_unchanged,
+)
 from tests.servers.faults import FaultProxy
 
 FILES = {"a.jsonl": b"1\n", "b.jsonl": b"2\n", "deep/c.jsonl": b"3\n", "notes.txt": b"n"}
@@ -108,6 +117,59 @@ def test_file_that_changes_or_goes_after_it_was_known_is_refused(data: Path, rem
             read_bytes(resource, "a.jsonl")
         with pytest.raises((ResourceError, StoreError), match=r"cannot read .*b\.jsonl"):
             read_bytes(resource, "b.jsonl")
+
+
+OPENINGS = [open_stream, open_seekable]
+
+
+@pytest.mark.parametrize("opened", OPENINGS)
+def test_an_opened_file_gives_its_bytes_wherever_it_lies(opened: Any, data: Path, remote: str) -> None:
+    for place in (str(data), remote):
+        resource = read_resource(place)
+        for name, content in FILES.items():
+            with opened(resource, name) as file:
+                assert file.read(1) + file.read(1 << 20) + file.read(1) == content
+
+
+@pytest.mark.parametrize("opened", OPENINGS)
+def test_an_opened_file_that_is_another_is_told_on_leaving_however_little_was_read(
+    opened: Any, data: Path, remote: str
+) -> None:
+    for place in (str(data), remote):
+        resource = read_resource(place)
+        if "://" in place:
+            s3fs.S3FileSystem().pipe_file(f"{place}/a.jsonl", b"1\n2\n")
+        else:
+            (data / "a.jsonl").write_bytes(b"1\n2\n")
+        for size in (0, 2, 99):
+            with (
+                pytest.raises(ResourceError, match=r"a\.jsonl changed while the run was under way; run again"),
+                opened(resource, "a.jsonl") as file,
+            ):
+                file.read(size)
+
+
+@pytest.mark.parametrize("opened", OPENINGS)
+def test_a_fault_in_the_bytes_gives_way_to_a_change_of_the_file_and_is_kept_without(opened: Any, data: Path) -> None:
+    resource = read_resource(str(data))
+
+    def fail() -> None:
+        with opened(resource, "a.jsonl"):
+            raise ValueError("not a number")
+
+    with pytest.raises(ValueError, match="not a number"):
+        fail()
+    (data / "a.jsonl").write_bytes(b"9\n")
+    with pytest.raises(ResourceError, match=r"a\.jsonl changed while the run was under way"):
+        fail()
+
+
+def test_a_file_that_cannot_be_opened_is_named(data: Path) -> None:
+    resource = read_resource(str(data))
+    (data / "a.jsonl").unlink()
+    for opened in OPENINGS:
+        with pytest.raises(ResourceError, match=r"cannot read .*a\.jsonl: No such file"), opened(resource, "a.jsonl"):
+            pass
 
 
 def test_files_that_others_read_are_checked_afterwards(data: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.benchmarks import load_items
+from tasks.benchmarks import load_items, questions
 from tasks.benchmarks.item import BenchmarkError, Item, drawn
 from tests.stages.making import benchmark
 
@@ -73,6 +73,8 @@ def test_no_items_broken_rows_and_shared_ids_are_errors(tmp_path: Path) -> None:
     row = {"id": "x", "question": "Fee?", "answer": "4"}
     with pytest.raises(BenchmarkError, match="holds no items"):
         items(tmp_path, "generation")
+    with pytest.raises(BenchmarkError, match=r"benchmark bench: 1 items ask nothing, first x"):
+        items(tmp_path, "generation", row | {"question": " \n"}, row | {"id": "y"})
     with pytest.raises(BenchmarkError, match="1 items share their id"):
         items(tmp_path, "generation", row, row)
     made = benchmark(tmp_path / "bad.jsonl", [row], kind="generation")
@@ -99,3 +101,30 @@ def test_a_drawn_sample_is_not_the_beginning_and_stays_in_order() -> None:
     assert [made.index(each) for each in chosen] == sorted(made.index(each) for each in chosen)
     assert {each.item_id for each in drawn(made, 5)} < {each.item_id for each in chosen}
     assert drawn(made, None) == drawn(made, 200) == made
+
+
+def test_decontamination_looks_for_choices_where_the_question_says_nothing(tmp_path: Path) -> None:
+    stem, own = "Which of the following is true?", "What is the capital of Australia?"
+    rows = [
+        {"id": "a", "question": stem, "choices": ["Iron floats", "Gold is heavy"], "gold": 1},
+        {"id": "b", "question": f"{stem} Mind the units.", "choices": ["1 m", "2 m"], "gold": 0},
+        {"id": "c", "question": "Ice is", "choices": ["hot", "cold"], "gold": 1},
+        {"id": "d", "question": own, "choices": ["Sydney", "Canberra"], "gold": 1},
+    ]
+    made = benchmark(tmp_path / "quiz.jsonl", rows, max_items=1)
+    assert questions(made) == [
+        ("quiz a", stem),
+        ("quiz a", f"{stem}\nIron floats\nGold is heavy"),
+        ("quiz a", f"{stem}\nA. Iron floats\nB. Gold is heavy"),
+        ("quiz b", f"{stem} Mind the units."),
+        ("quiz c", "Ice is"),
+        ("quiz c", "Ice is\nhot\ncold"),
+        ("quiz c", "Ice is\nA. hot\nB. cold"),
+        ("quiz d", own),
+    ]
+    unasked = [("Fee?", "4"), ("Fee?", "5")]
+    plain = [{"id": str(number), "question": q, "answer": a} for number, (q, a) in enumerate(unasked)]
+    assert questions(benchmark(tmp_path / "p.jsonl", plain, kind="generation")) == [
+        ("p 0", "Fee?"),
+        ("p 1", "Fee?"),
+    ]

@@ -60,7 +60,7 @@ def test_settings_reach_every_kind_of_place(workplace: Path) -> None:
         ),
         (
             "name: a\nbase_model: x\nsources: [{name: s, uri: u, map: {prompt: q}}]\n",
-            "sources.0.map.answer: is missing",
+            "sources.0.map: map lacks answer; name prompt and answer",
         ),
         (
             "name: a\nbase_model: x\nsources: [{name: s, uri: u}]\ntraining: {method: {kind: lora, rnk: 2}}\n",

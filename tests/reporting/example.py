@@ -4,20 +4,26 @@ import math
 import random
 from datetime import UTC, datetime
 
+from tasks.algorithms.lengths import EDGES
 from tasks.reporting.facts import (
     AdviceFacts,
+    AuditFacts,
+    CharacterBand,
     CurvePoint,
     Facts,
     ForgottenFacts,
     LengthBand,
+    LengthFacts,
     LicenceFacts,
     LineageFacts,
     Outcome,
     SampleFacts,
     ScoreFacts,
+    ShareFacts,
     SourceFacts,
     StageFacts,
     TrainingFacts,
+    WarningFacts,
 )
 
 RECIPE = """\
@@ -96,6 +102,56 @@ SOURCES = (
         dropped={"near_duplicate": 203}, requested_share=0.15, achieved_share=0.15, trainable_tokens=375702,
     ),
 )  # fmt: skip
+
+
+def lengths(rows: int, median: int, spread: float) -> LengthFacts:
+    """Lengths whose logarithms are spread evenly around the median's, as those of most texts are."""
+    found = []
+    for low, high in zip(EDGES[:-1].tolist(), EDGES[1:].tolist(), strict=True):
+        ends = [math.erf(math.log(max(end, 0.5) / median) / spread / math.sqrt(2)) for end in (low, high)]
+        found.append(CharacterBand(shortest=low, longest=high - 1, rows=round(rows * (ends[1] - ends[0]) / 2)))
+    filled = tuple(band for band in found if band.rows)
+    p95 = round(median * math.exp(1.645 * spread))
+    return LengthFacts(median=median, p95=p95, longest=filled[-1].longest, bands=filled)
+
+
+def shares(**given: float) -> tuple[ShareFacts, ...]:
+    """Shares by name."""
+    return tuple(ShareFacts(name=name.replace("_", " "), share=share) for name, share in given.items())
+
+
+AUDITS = (
+    AuditFacts(
+        source="support", rows=9103, duplicates=411, prompts=lengths(9103, 118, 0.7), answers=lengths(9103, 310, 0.6),
+        languages=shares(en=0.874, de=0.102, fr=0.016, other=0.008),
+        contents=shares(of_several_turns=0.412, with_a_system_prompt=0.998, refusals=0.013),
+        missing=shares(agent=0.081),
+    ),
+    AuditFacts(
+        source="alpaca", rows=52002, duplicates=46, prompts=lengths(52002, 67, 0.5), answers=lengths(52002, 172, 1.3),
+        languages=shares(en=0.992, other=0.008), contents=shares(refusals=0.0009, empty_answers=0.0005),
+        missing=shares(input=0.624),
+    ),
+    AuditFacts(
+        source="snippets", rows=4207, duplicates=0, prompts=lengths(4207, 96, 0.4), answers=lengths(4207, 420, 0.8),
+        languages=shares(en=0.81, unsure=0.11, la=0.05, other=0.03),
+    ),
+    AuditFacts(
+        source="refusals", rows=1480, duplicates=12, prompts=lengths(1480, 74, 0.5), answers=lengths(1480, 190, 0.5),
+        languages=shares(en=1.0), contents=shares(refusals=0.913),
+    ),
+)  # fmt: skip
+WARNINGS = (
+    WarningFacts(
+        stage="ingestion",
+        sentence="source alpaca has 35.1 times as many rows as refusals (52,002 against 1,480); mixing.shares decides "
+        "how much of each the model sees",
+    ),
+    WarningFacts(
+        stage="deduplication",
+        sentence="source support lost 20.9% of its rows as near duplicates; look at the table of dropped rows",
+    ),
+)
 
 STAGES = tuple(
     StageFacts(
@@ -235,6 +291,8 @@ EXAMPLE = Facts(
     scores=SCORES,
     training=TRAINING,
     sources=SOURCES,
+    audits=AUDITS,
+    warnings=WARNINGS,
     lengths=LENGTHS,
     samples=SAMPLES,
     forgotten=FORGOTTEN,

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from tasks.artifacts.resource import Resource, read_resource
 from tasks.benchmarks import BenchmarkSource
-from tasks.ingestion import FieldMap, Role, Source
+from tasks.formats.mapping import FieldMap
+from tasks.ingestion import Role, Source
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"

@@ -1,22 +1,29 @@
 """Deduplicate: what is a copy, of which kept row, and what gives an evaluation away."""
 
+import json
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tasks.artifacts.manifest import Artifact
+from tasks.artifacts.manifest import Artifact, Counts, Identity
 from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Store
+from tasks.conversation import CURATED, conversation_id, words
 from tasks.curation import curate
-from tasks.deduplication import DeduplicationConfig, deduplicate
+from tasks.deduplication import DeduplicationConfig, UnknownSourceError, deduplicate
 from tasks.filters import CurationConfig
 from tasks.filters.length import Length
 from tasks.filters.repetition import Repetition
 from tasks.filters.truncation import Truncation
 from tasks.ingestion import IngestionConfig, ingest, split_of
-from tests.stages.making import benchmark, chat, pair, source
+from tests.stages.making import benchmark, chat, pair, prose, source
 
 LENIENT = CurationConfig(
     length=Length(prompt_tokens=(0, 10_000), answer_tokens=(0, 10_000)),
@@ -103,15 +110,16 @@ def test_rows_that_hold_a_benchmark_question_go_with_the_evidence(curated: Curat
     made = deduplicate(curated.store, DeduplicationConfig(), given, [benchmark(tmp_path / "metals.jsonl", items)])
     assert reasons(curated, made) == {"s0:1": "benchmark overlap", "s1:1": "benchmark overlap"}
     evidence = next(curated.store.rows(made, "dropped"))["evidence"]
-    assert evidence == "metals m1: 100% of its n-grams, first “which metal is liquid at room temperature and”"
+    asked = question.lower().rstrip("?")
+    assert evidence == f"metals m1: 100% of its words, the longest run “{asked}”"
 
 
 def test_rows_are_conserved_and_the_result_is_the_same_again(
     curated: Curated, tmp_path: Path, tokenizer: Resource
 ) -> None:
     random = np.random.default_rng(5)
-    words = [f"w{number}" for number in range(60)]
-    texts = [" ".join(random.choice(words, 12)) for _ in range(40)]
+    known = [f"w{number}" for number in range(60)]
+    texts = [" ".join(random.choice(known, 12)) for _ in range(40)]
     rows = [pair(f"{texts[random.integers(40)]}", f"{texts[random.integers(6)]} end{n % 50}") for n in range(400)]
     made = deduplicate(curated.store, DeduplicationConfig(similarity=0.5), curated(rows, heldout=0.1), [])
     assert made.counts.read == 400 == made.counts.kept + sum(made.counts.dropped.values())
@@ -130,3 +138,140 @@ def test_each_dropped_row_names_a_kept_one(curated: Curated) -> None:
     named = [row["evidence"].split()[1] for row in curated.store.rows(made, "dropped")]
     assert named
     assert set(named) <= kept
+
+
+def test_benchmarks_take_nothing_from_the_held_out_side(curated: Curated, tmp_path: Path) -> None:
+    question = "Which metal is liquid at room temperature and used in old thermometers?"
+    items = [{"id": "m1", "query": question, "choices": ["Iron", "Mercury"], "gold": 1}]
+    given = curated([pair(question, "Mercury.")], heldout=0.9999)
+    made = deduplicate(curated.store, DeduplicationConfig(), given, [benchmark(tmp_path / "metals.jsonl", items)])
+    assert made.counts.dropped == {}
+
+
+def test_a_training_row_that_holds_a_held_out_prompt_goes_with_the_span(curated: Curated) -> None:
+    prompts = [f"Please tell me which of the planets number {number} was found by whom and in which year" for number in
+               range(40)]  # fmt: skip
+    side = {split_of(chat(p, "x")["messages"], 0.5): p for p in prompts}
+    holding = f"Hello there. {side['heldout']}, and thank you."
+    while split_of(chat(holding, "x")["messages"], 0.5) == "heldout":
+        holding += " Thanks!"
+    given = curated([pair(side["heldout"], "Herschel did, in 1781.")], [pair(holding, "Nobody knows.")], heldout=0.5)
+    made = deduplicate(curated.store, DeduplicationConfig(protected=("s1",)), given, [])
+    assert reasons(curated, made) == {"s1:1": "held-out overlap"}
+    assert "which of the planets number" in next(curated.store.rows(made, "dropped"))["evidence"]
+    assert [each["recall"] for each in curated.store.manifest(made).facts["canaries"]] == [1.0]
+
+
+def test_priority_and_the_order_of_sources_decide_who_stays(curated: Curated) -> None:
+    given = curated([pair("How?", LONG)], [pair("How?", LONG.upper())], [pair("HOW?", LONG)])
+
+    def stays(config: DeduplicationConfig, *sources: str) -> list[str]:
+        return curated.lines(deduplicate(curated.store, config, given, [], sources))
+
+    assert stays(DeduplicationConfig()) == ["s0:1"]
+    assert stays(DeduplicationConfig(), "s2", "s1", "s0") == ["s2:1"]
+    assert stays(DeduplicationConfig(priority=("s1",)), "s2", "s1", "s0") == ["s1:1"]
+    assert stays(DeduplicationConfig(protected=("s1", "s2"))) == ["s0:1", "s1:1", "s2:1"]
+    with pytest.raises(UnknownSourceError, match=r"deduplication\.priority names 'web', .* there are s0, s1, s2"):
+        stays(DeduplicationConfig(priority=("web",)))
+
+
+@pytest.mark.parametrize(("most", "kept"), [(None, 4), (3, 3), (1, 1)])
+def test_answers_to_the_same_prompt_are_kept_capped_or_dropped(curated: Curated, most: int | None, kept: int) -> None:
+    rows = [pair("Name an animal.", answer) for answer in ("A cat.", "A dog.", "A horse.", "The cow.")]
+    given = curated([*rows, pair("Name a colour.", "Blue.")])
+    made = deduplicate(curated.store, DeduplicationConfig(answers_per_prompt=most), given, [])
+    dropped = list(curated.store.rows(made, "dropped"))
+    assert {row["reason"] for row in dropped} <= {"more answers to the same prompt"}
+    assert made.counts.kept == kept + 1
+    assert curated.store.manifest(made).facts["prompts_with_several_answers"] == (kept > 1)
+    first = min(row["id"] for row in curated.store.rows(given, "conversations") if "animal" in str(row["messages"]))
+    assert all(row["evidence"].startswith(f"kept {first} (s0 s0.jsonl:") for row in dropped)
+
+
+def test_tool_calls_tell_conversations_apart(store: Store) -> None:
+    rows = rows_of_any_kind(0, 3)
+    for row, city in zip(rows, ("Rome", "Oslo", "Rome"), strict=True):
+        call = {"role": "assistant", "content": "", "tool_calls": json.dumps([{"function": {"city": city}}])}
+        row.update(messages=[{"role": "user", "content": "Weather?"}, call], id=city, split="train")
+    made = deduplicate(store, DeduplicationConfig(), committed(store, rows, []), [])
+    assert made.counts.dropped == {"exact duplicate": 1}
+
+
+def test_a_source_that_loses_most_of_its_rows_raises_an_alarm(curated: Curated) -> None:
+    rows = [pair(f"Topic {n}?", prose(n, 30)) for n in range(40)]
+    given = curated(rows, [*rows[:30], pair("Other?", prose(99, 30))])
+    made = deduplicate(curated.store, DeduplicationConfig(), given, [])
+    (warning,) = curated.store.manifest(made).warnings
+    assert warning.startswith("s1 lost 97% of its 31 rows as copies, more than deduplication.max_source_loss, 50%;")
+    assert "in s0 (30 of 30)" in warning
+    first, second = curated.store.manifest(made).facts["copies"]
+    assert first == {
+        "source": "s0",
+        "read": 40,
+        "exact": 0,
+        "near": 0,
+        "answers": 0,
+        "overlap": 0,
+        "kept": 40,
+        "lost": 0,
+    }
+    assert second == first | {"source": "s1", "read": 31, "exact": 30, "kept": 1, "lost": round(30 / 31, 4)}
+    quiet = deduplicate(curated.store, DeduplicationConfig(max_source_loss=1.0), given, [])
+    assert curated.store.manifest(quiet).warnings == ()
+
+
+def rows_of_any_kind(seed: int, count: int) -> list[dict[str, Any]]:
+    """Curated rows of a few sources: many copies and edited copies, on both sides."""
+    random = Random(seed)
+    known = [f"w{number}" for number in range(40)]
+    texts = [[random.choice(known) for _ in range(random.choice([2, 8, 20]))] for _ in range(12)]
+    rows = []
+    for line in range(count):
+        answer = [random.choice(known) if random.random() < 0.04 else word for word in random.choice(texts)]
+        messages = chat(f"Question {random.randrange(6)}?", " ".join(answer))["messages"]
+        row = {"id": conversation_id(messages), "role": "domain", "file": "a.jsonl", "line": line, "messages": messages}
+        side = "heldout" if messages[0]["content"] == "Question 0?" else "train"
+        quality = random.choice([None, 0.5, 1.0])
+        rows.append({**row, "source": f"s{line % 3}", "split": side, "quality": quality, "refusal": line % 7 == 0})
+    return rows
+
+
+def committed(store: Store, rows: list[dict[str, Any]], cuts: list[int]) -> Artifact:
+    """A curated artifact of rows in this order, written in parts of these sizes."""
+    identity = Identity(stage="curation", version=2, config={"rows": [str(row) for row in rows]}, parents=())
+    with store.attempt(identity) as attempt:
+        attempt.write("conversations", CURATED.empty_table())
+        for begin, end in pairwise([0, *sorted(cuts), len(rows)]):
+            attempt.write("conversations", pa.Table.from_pylist(rows[begin:end], CURATED))
+        attempt.counts = Counts(read=len(rows), kept=len(rows), dropped={})
+        return attempt.commit({})
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 3), shuffle=st.randoms(use_true_random=False), most=st.sampled_from([None, 2]))
+def test_the_same_rows_stay_however_they_come_and_every_copy_has_a_kept_row(
+    store: Store, seed: int, shuffle: Random, most: int | None
+) -> None:
+    config = DeduplicationConfig(similarity=0.6, ngram=3, answers_per_prompt=most, protected=("s2",), priority=("s1",))
+    rows = rows_of_any_kind(seed, 90)
+    made = deduplicate(store, config, committed(store, rows, []), [])
+    shuffle.shuffle(rows)
+    cuts = [shuffle.randrange(len(rows)) for _ in range(3)]
+    again = deduplicate(store, config, committed(store, rows, cuts), [])
+    assert again.content == made.content
+    assert made.counts.read == 90 == made.counts.kept + sum(made.counts.dropped.values())
+
+    def runs(row: dict[str, Any]) -> set[tuple[str, ...]]:
+        found = words("\n".join(message["content"] for message in row["messages"]))
+        return {tuple(found[n : n + 3]) for n in range(len(found) - 2)}
+
+    text_of = {row["id"]: row for row in rows}
+    kept = {row["id"] for row in store.rows(made, "conversations")}
+    for row in store.rows(made, "dropped"):
+        if row["evidence"].startswith("kept "):
+            other = row["evidence"].split()[1]
+            assert other in kept
+            left, right = runs(text_of[row["id"]]), runs(text_of[other])
+            if row["reason"] != "more answers to the same prompt":
+                assert row["id"] == other or len(left & right) / len(left | right) >= 0.6

@@ -1,5 +1,6 @@
 """Tokenize: rows of ids whose labels are the answers, packed, and proven."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,57 @@ def test_the_answers_and_their_ends_are_trained_and_nothing_else(
     found = {tuple(each.strip() for each in answers(make(), row)) for row in mixed.store.rows(made, "sequences")}
     assert found == wanted
     assert mixed.store.table(made, "template")["text"][0].as_py() == (template or tokenization.PLAIN_TEMPLATE)
+
+
+def trl_template(name: str) -> str:
+    """A real chat template, as the installed TRL carries it."""
+    (folder,) = importlib.util.find_spec("trl").submodule_search_locations  # type: ignore[union-attr]
+    return (Path(folder) / "chat_templates" / f"{name}.jinja").read_text()
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "description": "Weather of a city.", "parameters": {}}}
+CALL = {"type": "function", "id": "c1", "function": {"name": "weather", "arguments": {"city": "Köln"}}}
+ASKED = {
+    "tools": [WEATHER],
+    "messages": [
+        {"role": "user", "content": "Is it raining in Köln?"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+        {"role": "assistant", "content": "Yes, take an umbrella."},
+    ],
+}
+
+
+def test_tool_calls_are_shown_and_trained_and_results_are_not(mixed: Mixed, tmp_path: Path) -> None:
+    given = tokenizer_files(tmp_path / "tokenizer", byte_level(), template=trl_template("qwen2_5"))
+    made = tokenize(mixed.store, TokenizationConfig(max_length=4096, packing=False), mixed([ASKED], given), given)
+    (row,) = mixed.store.rows(made, "sequences")
+    call, answer = answers(byte_level(), row)
+    assert "<tool_call>" in call
+    assert '"name": "weather"' in call
+    assert '"city": "Köln"' in call
+    assert call.endswith(("</tool_call><|im_end|>", "</tool_call>\n<|im_end|>"))
+    assert answer.strip() == "Yes, take an umbrella.<|im_end|>"
+    assert "Weather of a city." in byte_level().decode(row["input_ids"])
+
+
+def test_a_template_that_leaves_tool_calls_out_teaches_none(mixed: Mixed, tokenizer: Resource) -> None:
+    rows = [ASKED, pair("Is it raining?", "No, the sun shines.")]
+    made = tokenize(mixed.store, TokenizationConfig(max_length=256), mixed(rows, tokenizer), tokenizer)
+    assert made.counts.dropped == {"tool call not in the chat template": 1}
+    (dropped,) = mixed.store.rows(made, "dropped")
+    assert "the call of weather is not in the text" in dropped["evidence"]
+
+
+def test_turns_of_weight_zero_are_read_and_not_trained(mixed: Mixed, tokenizer: Resource) -> None:
+    row = chat("One?", "Wrong answer.", "Two?", "Right answer.")
+    row["messages"][1]["weight"] = 0
+    row["messages"][3]["weight"] = 0.5
+    made = tokenize(mixed.store, TokenizationConfig(max_length=256), mixed([row], tokenizer), tokenizer)
+    (sequence,) = mixed.store.rows(made, "sequences")
+    assert answers(byte_level(), sequence) == ["Right answer.</s>"]
+    assert "Wrong answer." in byte_level().decode(sequence["input_ids"])
+    assert "1 turns have a loss weight" in made.warnings[0]
 
 
 def test_packed_rows_hold_each_sample_as_often_as_it_is_shown(mixed: Mixed, tokenizer: Resource) -> None:
