@@ -21,6 +21,7 @@ check: $(STAMP) ## lint, types and import contracts, in under a minute
 	$(BIN)/lint-imports
 
 bench: $(STAMP) ## side-by-side measurements into build/bench.json; NAME=prefix runs some
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python -m tests.speed $(NAME)
 
 up: $(STAMP) ## Prefect's UI on this machine

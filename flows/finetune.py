@@ -84,7 +84,9 @@ def pipeline(recipe: Recipe, inputs: Inputs, store: Store) -> Outcome:
     ingested = ingest(store, recipe.ingestion, inputs.sources)
     curated = curate(store, recipe.curation, ingested.only("conversations"), tokenizer)
     names = [source.name for source in recipe.sources]
-    deduplicated = deduplicate(store, recipe.deduplication, curated.only("conversations"), questions, names)
+    deduplicated = deduplicate(
+        store, recipe.deduplication, curated.only("conversations"), questions, names, inputs.embedding
+    )
     mixed = mix(store, recipe.mixing, deduplicated.only("conversations"))
     tokenized = tokenize(store, recipe.tokenization, mixed.only("mixture", "heldout"), tokenizer)
     trained = train(store, recipe.training, tokenized.only("sequences", "heldout", "template"), base_model)

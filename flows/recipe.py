@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from flows.hub import hub_dataset, is_hub_name
+from tasks.algorithms.embedding import EMBEDDING_FILES
 from tasks.artifacts.resource import MODEL_FILES, Resource, ResourceError, read_resource
 from tasks.benchmarks import BenchmarkSource
 from tasks.config import Config
@@ -71,6 +72,8 @@ class Inputs(Config):
     sources: tuple[Resource, ...]
     benchmarks: tuple[Resource, ...]
     base_model: Resource
+    embedding: Resource | None = None
+    """The model that semantic duplicates are found with, where they are looked for."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -208,14 +211,22 @@ def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     sources = tuple(s.model_copy(update={"uri": _anchor_source(s.uri, folder)}) for s in recipe.sources)
     benchmarks = tuple(b.model_copy(update={"uri": _anchor(b.uri, folder)}) for b in recipe.evaluation.benchmarks)
-    base = folder / Path(recipe.base_model).expanduser()
+    semantic = recipe.deduplication.semantic
+    if semantic:
+        semantic = semantic.model_copy(update={"model": _anchor_model(semantic.model, folder)})
     return recipe.model_copy(
         update={
             "sources": sources,
+            "deduplication": recipe.deduplication.model_copy(update={"semantic": semantic}),
             "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
-            "base_model": str(base) if base.is_dir() else recipe.base_model,
+            "base_model": _anchor_model(recipe.base_model, folder),
         }
     )
+
+
+def _anchor_model(name: str, folder: Path) -> str:
+    there = folder / Path(name).expanduser()
+    return str(there) if there.is_dir() else name
 
 
 def _anchor_source(uri: str, folder: Path) -> str:
@@ -228,10 +239,12 @@ def _anchor(uri: str, folder: Path) -> str:
 
 def find_inputs(recipe: Recipe) -> Inputs:
     """Find and digest everything outside the store that a recipe names."""
+    semantic = recipe.deduplication.semantic
     return Inputs(
         sources=tuple(_source(source) for source in recipe.sources),
         benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
-        base_model=_base_model(recipe.base_model),
+        base_model=_model("base_model", recipe.base_model, MODEL_FILES),
+        embedding=semantic and _model("deduplication.semantic.model", semantic.model, EMBEDDING_FILES),
     )
 
 
@@ -245,20 +258,20 @@ def _benchmark(benchmark: BenchmarkSource) -> Resource:
     return read_resource(benchmark.uri, facts=benchmark.reading())
 
 
-def _base_model(name: str) -> Resource:
-    folder = name if Path(name).is_dir() else _download(name)
-    model = read_resource(folder, patterns=MODEL_FILES)
+def _model(field: str, name: str, patterns: Sequence[str]) -> Resource:
+    folder = name if Path(name).is_dir() else _download(field, name, patterns)
+    model = read_resource(folder, patterns=patterns)
     if not any(file.endswith(".safetensors") for file in model.files):
         raise ResourceError(f"{name} holds no safetensors; other weight files can run code and are not loaded")
     return model
 
 
-def _download(name: str) -> str:
+def _download(field: str, name: str, patterns: Sequence[str]) -> str:
     if "/" not in name or name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise ResourceError(f"base_model is {name}: no such folder, and no name on the Hub (owner/model)")
+        raise ResourceError(f"{field} is {name}: no such folder, and no name on the Hub (owner/model)")
     from huggingface_hub import snapshot_download
 
     try:
-        return snapshot_download(name, allow_patterns=list(MODEL_FILES))
+        return snapshot_download(name, allow_patterns=list(patterns))
     except Exception as error:
-        raise ResourceError(f"base_model is {name}: no such folder, and the Hub did not give it: {error}") from error
+        raise ResourceError(f"{field} is {name}: no such folder, and the Hub did not give it: {error}") from error

@@ -9,6 +9,7 @@ benchmark or a held-out prompt go, protected or not.
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,27 +22,33 @@ from pydantic import Field
 
 from tasks.algorithms.canaries import plant
 from tasks.algorithms.compared_texts import Messages, Over, asked_texts, compared_texts
-from tasks.algorithms.containment import QuestionIndex
+from tasks.algorithms.containment import MIN_WORDS, QuestionIndex
 from tasks.algorithms.declared_order import COLUMNS, Rows, declared_order, numbered
+from tasks.algorithms.embedding import Embedder
+from tasks.algorithms.semantic_join import Meaning, require_few
 from tasks.algorithms.shingles import ShingleSets
 from tasks.algorithms.similarity_join import Copies, Ranking, near_copies
 from tasks.algorithms.text_digests import groups, text_digests
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Attempt
-from tasks.benchmarks import load_items
+from tasks.benchmarks import questions
 from tasks.caching import stage
 from tasks.config import Config
-from tasks.conversation import CURATED, DROPPED
+from tasks.conversation import CURATED, DROPPED, words
 from tasks.filters.row import Verdict
 
 KEPT, BENCHMARK, HELDOUT = "kept", "benchmark overlap", "held-out overlap"
 EXACT, NEAR, ANSWERS = "exact duplicate", "near duplicate", "more answers to the same prompt"
-REASONS = (KEPT, BENCHMARK, HELDOUT, EXACT, NEAR, ANSWERS)
+SEMANTIC = "semantic duplicate"
+REASONS = (KEPT, BENCHMARK, HELDOUT, EXACT, NEAR, ANSWERS, SEMANTIC)
 """What becomes of a row."""
-_COPIES = (REASONS.index(EXACT), REASONS.index(NEAR))
+_COPIES = (REASONS.index(EXACT), REASONS.index(NEAR), REASONS.index(SEMANTIC))
 FEWEST_FOR_ALARM = 20
 """Rows of a source below which its losses are not worth an alarm."""
+HELDOUT_CONTAINMENT = 0.8
+"""Share of a held-out prompt's n-grams from which a training prompt is the same. They come from the same sources, whose
+prompts are alike by nature: with half of them "What is the fee in Rome?" would be taken for the one in Paris."""
 _ROWS_AT_A_TIME = 1 << 14
 _BYTES_AT_A_TIME = 64 << 20
 
@@ -50,6 +57,19 @@ Numbers = npt.NDArray[np.int64]
 
 class UnknownSourceError(Exception):
     """A source that the recipe names for deduplication, and that there is not."""
+
+
+class Semantic(Config):
+    """Which rows say the same in other words. Needs the extra `semantic`."""
+
+    model: str = Field(min_length=1)
+    """A static embedding model (model2vec): a folder, or a name on the Hub."""
+    similarity: float = Field(0.95, gt=0, le=1)
+    """Cosine similarity of vectors from which two rows are semantic duplicates. Such a vector is the mean of its words:
+    their order does not count, and a number more or less hardly does, so look at what goes."""
+    max_rows: int = Field(200_000, ge=1)
+    """Rows above which the stage refuses: each is compared with every kept one, so that twice the rows take four times
+    as long."""
 
 
 class DeduplicationConfig(Config):
@@ -71,6 +91,12 @@ class DeduplicationConfig(Config):
     """Share of a source's rows that may go as copies without an alarm. It is an alarm only: each drop was verified."""
     answers_per_prompt: int | None = Field(None, ge=1)
     """Different answers to the same prompt that are kept for training, by the declared order; all when not set."""
+    semantic: Semantic | None = None
+    """Rows that say the same in other words go too; not looked for when not set."""
+
+    def identity(self) -> dict[str, Any]:
+        """All but where the embedding model lies, of which the bytes count, and for how many rows one would wait."""
+        return self.model_dump(mode="json", exclude={"semantic": {"model", "max_rows"}})
 
 
 @stage("deduplication", version=2)
@@ -80,15 +106,26 @@ def deduplicate(
     curated: Artifact,
     benchmarks: Sequence[Resource],
     sources: Sequence[str] = (),
+    embedding: Resource | None = None,
 ) -> None:
     """Keep one conversation of every group of copies, and none that gives an evaluation away.
 
-    `sources` are those of the recipe, in its order.
+    `sources` are those of the recipe, in its order; `embedding` is the model that semantic duplicates are found with.
     """
+    embed = _embedder(config, curated, embedding)
     # One expression: the sets of all rows are gone before rows are written.
-    settled = _settle(out, config, _read(out, config, curated, _Guards.of(out, curated, benchmarks)), sources)
+    settled = _settle(out, config, _read(out, config, curated, _Guards.of(out, curated, benchmarks), embed), sources)
     _write(out, curated, settled)
     _report(out, config, settled)
+
+
+def _embedder(config: DeduplicationConfig, curated: Artifact, embedding: Resource | None) -> Embedder | None:
+    if not config.semantic:
+        return None
+    require_few(curated.tables["conversations"].rows, config.semantic.max_rows)
+    if embedding is None:
+        raise ValueError("deduplication.semantic is set, but no embedding model is given")
+    return Embedder(embedding)
 
 
 class _Guards(NamedTuple):
@@ -100,23 +137,29 @@ class _Guards(NamedTuple):
     @classmethod
     def of(cls, out: Attempt, curated: Artifact, benchmarks: Sequence[Resource]) -> "_Guards":
         """The indexes of both, each tried with canaries."""
-        asked = [
-            (f"{benchmark.facts['name']} {item.item_id}", item.question)
-            for benchmark in benchmarks
-            for item in load_items(benchmark)
-        ]
+        asked = [each for benchmark in benchmarks for each in questions(benchmark)]
         prompts = sorted(_heldout_prompts(out, curated))
-        made = cls(QuestionIndex(asked), QuestionIndex(prompts))
-        out.facts["canaries"] = plant(made.benchmarks, asked) + plant(made.heldout, prompts)
+        made = cls(QuestionIndex(asked), QuestionIndex(prompts, HELDOUT_CONTAINMENT))
+        planted = plant(made.benchmarks, asked)
+        out.facts["canaries"] = planted + plant(made.heldout, prompts)
+        for canaries in planted:
+            if 2 * canaries["distinctive"] < canaries["questions"]:
+                out.warn(
+                    f"of {canaries['questions']:,} questions drawn of {canaries['benchmark']} only "
+                    f"{canaries['distinctive']:,} have words of their own to be found by; the others are found as "
+                    "whole prompts alone, so look for its leaks yourself"
+                )
         return made
 
     def verdicts(self, messages: Messages, training: npt.NDArray[np.bool_]) -> dict[int, Verdict]:
-        """The training rows whose users ask what they should not, by their place in the batch."""
+        """The training rows with a turn that asks what it should not, by their place in the batch."""
         row_of = messages.rows()
-        turns = np.flatnonzero(messages.user & training[row_of])
-        texts = messages.fields.field("content").take(pa.array(turns))
+        mine = training[row_of]
         found: dict[int, Verdict] = {}
-        for reason, index in ((BENCHMARK, self.benchmarks), (HELDOUT, self.heldout)):
+        # An answer that lists a benchmark's questions gives it away; a held-out prompt is what users ask.
+        for reason, index, said in ((BENCHMARK, self.benchmarks, mine), (HELDOUT, self.heldout, mine & messages.user)):
+            turns = np.flatnonzero(said)
+            texts = messages.fields.field("content").take(pa.array(turns))
             for place, match in index.find(texts):
                 evidence = f"{match.question}: {match.containment:.0%} of its words, the longest run “{match.span}”"
                 found.setdefault(int(row_of[turns[place]]), Verdict(reason, evidence))
@@ -128,8 +171,10 @@ def _heldout_prompts(out: Attempt, curated: Artifact) -> Iterator[tuple[str, str
         heldout = table.filter(pc.equal(table["split"], "heldout")).combine_chunks()
         for batch in heldout.to_batches(_ROWS_AT_A_TIME):
             prompts = compared_texts(Messages.of(batch["messages"]), "prompt")
-            names = (f"held-out {id_}" for id_ in batch["id"].to_pylist())
-            yield from zip(names, prompts.to_pylist(), strict=True)
+            for id_, prompt in zip(batch["id"].to_pylist(), prompts.to_pylist(), strict=True):
+                # "Continue" is said in many a conversation, and gives nothing away.
+                if len(words(prompt)) >= MIN_WORDS:
+                    yield f"held-out {id_}", prompt
 
 
 class _Found(NamedTuple):
@@ -144,12 +189,16 @@ class _Found(NamedTuple):
     prompts: Numbers
     """The group of training rows with the same prompt."""
     overlaps: dict[int, Verdict]
+    meaning: Meaning | None
 
 
-def _read(out: Attempt, config: DeduplicationConfig, curated: Artifact, guards: _Guards) -> _Found:
+def _read(
+    out: Attempt, config: DeduplicationConfig, curated: Artifact, guards: _Guards, embed: Embedder | None
+) -> _Found:
     total = curated.tables["conversations"].rows
     rows, sets, overlaps = Rows(), ShingleSets(config.ngram), dict[int, Verdict]()
     texts, prompts, sizes = _Digests(), _Digests(), [np.empty(0, dtype=np.int64)]
+    vectors = [embed(pa.array([], pa.string()))] if embed else []
     for table in out.store.tables(curated, "conversations", columns=[*COLUMNS, "messages"]):
         for batch in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
             begin = len(sets)
@@ -159,11 +208,14 @@ def _read(out: Attempt, config: DeduplicationConfig, curated: Artifact, guards: 
             compared, asked = compared_texts(messages, config.over), asked_texts(messages)
             rows.add(batch)
             sets.add(compared)
+            if embed:
+                vectors.append(embed(compared))
             texts.add(compared)
             prompts.add(asked, training)
             sizes.append(messages.sizes())
             out.progress(len(sets), 2 * total)
-    return _Found(rows.table(), np.concatenate(sizes), sets, texts.groups(), prompts.groups(), overlaps)
+    meaning = Meaning(np.concatenate(vectors), config.semantic.similarity) if config.semantic else None
+    return _Found(rows.table(), np.concatenate(sizes), sets, texts.groups(), prompts.groups(), overlaps, meaning)
 
 
 class _Digests:
@@ -214,7 +266,13 @@ def _settle(out: Attempt, config: DeduplicationConfig, found: _Found, sources: S
         families=found.prompts,
         most=config.answers_per_prompt or 0,
     )
-    copies = near_copies(found.sets, config.similarity, ranking, lambda done, _: out.progress(every + done, 2 * every))
+    copies = near_copies(
+        found.sets,
+        config.similarity,
+        ranking,
+        lambda done, _: out.progress(every + done, 2 * every),
+        found.meaning,
+    )
     reasons = _reasons(copies, found, heldout)
     counts = np.bincount(found.prompts[(reasons == 0) & (found.prompts >= 0)])
     return _Settled(rows, found.sizes, order, reasons, copies, found.overlaps, source, named, int((counts > 1).sum()))
@@ -239,6 +297,7 @@ def _reasons(copies: Copies, found: _Found, heldout: npt.NDArray[np.bool_]) -> N
     same = gone & (found.copies >= 0) & (found.copies == found.copies[kept]) if len(gone) else gone
     reasons = np.where(gone, REASONS.index(NEAR), 0)
     reasons[same] = REASONS.index(EXACT)
+    reasons[copies.semantic] = REASONS.index(SEMANTIC)
     reasons[copies.similarity < 0] = REASONS.index(ANSWERS)
     reasons[gone & ~heldout & heldout[kept]] = REASONS.index(HELDOUT)
     for row, verdict in found.overlaps.items():
@@ -310,6 +369,8 @@ def _report(out: Attempt, config: DeduplicationConfig, settled: _Settled) -> Non
     for losses in out.facts["copies"]:
         if losses["lost"] > config.max_source_loss and losses["read"] >= FEWEST_FOR_ALARM:
             out.warn(_alarm(config, settled, losses))
+        if losses["overlap"] > config.max_source_loss * losses["read"] and losses["read"] >= FEWEST_FOR_ALARM:
+            out.warn(_overlap_alarm(settled, losses))
 
 
 def _losses(source: str, counts: dict[str, int]) -> dict[str, Any]:
@@ -319,10 +380,11 @@ def _losses(source: str, counts: dict[str, int]) -> dict[str, Any]:
         "read": read,
         "exact": counts[EXACT],
         "near": counts[NEAR],
+        "semantic": counts[SEMANTIC],
         "answers": counts[ANSWERS],
         "overlap": counts[HELDOUT] + counts[BENCHMARK],
         "kept": counts[KEPT],
-        "lost": round((counts[EXACT] + counts[NEAR]) / read, 4),
+        "lost": round((counts[EXACT] + counts[NEAR] + counts[SEMANTIC]) / read, 4),
     }
 
 
@@ -337,4 +399,19 @@ def _alarm(config: DeduplicationConfig, settled: _Settled, losses: dict[str, Any
         f"{where} ({held.max():,} of {int(gone.sum()):,}). If it should keep them, name it in deduplication.priority "
         "or deduplication.protected, raise deduplication.similarity, or compare another text; else take it out of the "
         "recipe or raise the limit."
+    )
+
+
+def _overlap_alarm(settled: _Settled, losses: dict[str, Any]) -> str:
+    number = settled.sources.index(losses["source"])
+    held = Counter(
+        verdict.evidence.partition(": ")[0]
+        for row, verdict in settled.overlaps.items()
+        if settled.source[row] == number
+    )
+    ((question, rows),) = held.most_common(1) or [("the held-out side", losses["overlap"])]
+    return (
+        f"{losses['source']} lost {losses['overlap']:,} of its {losses['read']:,} rows because they hold what the model "
+        f"is measured by; most of them, {rows:,}, hold {question}. If its rows are only asked in the same words, take "
+        "that benchmark out, or write the prompts less alike."
     )

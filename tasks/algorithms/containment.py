@@ -53,8 +53,8 @@ Reach = Literal["anywhere", "sentence", "whole", "nowhere"]
 _SENTENCE_MARKS = r"[.!?:;。！？\n\"“”]+"
 _TEXTS_AT_ONCE = 1 << 14
 _SPAN_WORDS = 40
-_ENOUGH = (MIN_CONTAINMENT - 1e-9, MIN_EDITED - 1e-9)
-"""A little less than what the words must show, so that no rounding of hashes' shares keeps a text from them."""
+_ROUNDING = 1e-9
+"""Taken from what the words must show, so that no rounding of hashes' shares keeps a text from them."""
 
 
 class Match(NamedTuple):
@@ -76,13 +76,17 @@ def column(texts: Sequence[str]) -> pa.Array:
 class QuestionIndex:
     """Questions by their n-grams, to be looked up for many texts."""
 
-    def __init__(self, questions: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, questions: Iterable[tuple[str, str]], least: float = MIN_CONTAINMENT) -> None:
         """Take in questions: the name of each that evidence will show, and its text. Of equal ones the first counts.
+
+        `least` is the share of a question's n-grams that a text must hold to hold it; of its words, if it is long,
+        at least `MIN_EDITED`.
 
         A text that another one of the same name begins with ("Which is true?", and the same with its choices) is
         matched only as a whole text.
         """
         self._names, self._texts, opening = _distinct(list(questions))
+        self._least, self._edited = least, max(least, MIN_EDITED)
         hashed = word_hashes(column(self._texts))
         lengths = np.diff(hashed.offsets)
         sizes = np.where((lengths >= SHORT_WORDS) & ~opening, np.minimum(lengths, NGRAM), 0).astype(np.int32)
@@ -116,7 +120,8 @@ class QuestionIndex:
     def _matches(self, texts: pa.Array) -> Iterator[tuple[int, Match]]:
         hashed = word_hashes(texts)
         candidates: dict[int, list[int]] = {}
-        near = contained(*hashed, self._grams, self._postings, (SHORT_WORDS, NGRAM), *_ENOUGH)
+        enough = self._least - _ROUNDING, self._edited - _ROUNDING
+        near = contained(*hashed, self._grams, self._postings, (SHORT_WORDS, NGRAM), *enough)
         for pairs in (_pairs(self._entries(hashed)), near, _pairs(self._sentences(texts, hashed))):
             for place, question in zip(*(each.tolist() for each in pairs), strict=True):
                 candidates.setdefault(place, []).append(question)
@@ -165,7 +170,7 @@ class QuestionIndex:
         if not _same_numbers(asked, found):
             return None
         grams, covered, span = _shared(asked, found, self._postings.weight_of[first:end].tolist())
-        held = grams >= MIN_CONTAINMENT or (len(asked) >= LONG_WORDS and covered >= MIN_EDITED)
+        held = grams >= self._least or (len(asked) >= LONG_WORDS and covered >= self._edited)
         return Match(self._names[question], covered, span) if held else None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.algorithms.compiled import compiled
+from tasks.algorithms.semantic_join import NO_NEIGHBOURS, Meaning, Neighbours, SemanticIndex, first_neighbour
 from tasks.algorithms.shingles import BITS, ShingleSets, cleared, holds, insert
 from tasks.algorithms.word_hashes import Hashes, Offsets
 
@@ -45,6 +46,8 @@ class Copies(NamedTuple):
     """The kept row that it copies; -1 for a row that is kept or takes no part."""
     similarity: npt.NDArray[np.float64]
     """Their exact similarity; 1 for rows of one group; -1 where the row is one too many of its family."""
+    semantic: Mask
+    """Rows that mean the same as the kept one, without sharing enough with it; their similarity is the cosine."""
 
 
 class Ranking(NamedTuple):
@@ -90,25 +93,33 @@ def near_copies(
     threshold: float,
     ranking: Ranking,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    meaning: Meaning | None = None,
 ) -> Copies:
     """Each row that is a copy of a kept row before it, with the first such row; an empty set is like no other.
+
+    With meanings, a row that is no copy is one all the same of the first kept row that means the same.
 
     A dropped row is never looked at again, so that a large group of copies costs about one comparison a row.
     """
     total, sizes = len(ranking.order), np.diff(sets.offsets)
     index = _index(sets, sizes, threshold, ranking)
     _count(sets.hashes, index.counters)
-    of, similarity, used = np.full(len(sets), NONE, dtype=np.int64), np.zeros(len(sets)), 0
-    for begin in range(0, total, _ROWS_PER_STEP):
-        end = min(begin + _ROWS_PER_STEP, total)
+    copies = Copies(np.full(len(sets), NONE, dtype=np.int64), np.zeros(len(sets)), np.zeros(len(sets), dtype=np.bool_))
+    semantic = SemanticIndex(meaning, ranking.order) if meaning else None
+    used, step = 0, semantic.rows_per_step if semantic else _ROWS_PER_STEP
+    for begin in range(0, total, step):
+        end = min(begin + step, total)
         here = sizes[ranking.order[begin:end]]
         needed = used + int((here - np.ceil(threshold * here - _ROUNDING) + 1).sum())
         if needed > len(index.entries):
             # In place: this table may be large.
             index.entries.resize((max(needed, len(index.entries) * 5 // 4), 5), refcheck=False)
-        used = _settle(begin, end, ranking, sets.hashes, sets.offsets, threshold, index, used, of, similarity)
+        near = semantic.neighbours(begin, end) if semantic else NO_NEIGHBOURS
+        used = _settle(begin, end, ranking, sets.hashes, sets.offsets, threshold, index, used, near, copies)
+        if semantic:
+            semantic.keep(begin + np.flatnonzero(copies.of[ranking.order[begin:end]] == NONE))
         progress(end, total)
-    return Copies(of, similarity)
+    return copies
 
 
 def _index(sets: ShingleSets, sizes: Numbers, threshold: float, ranking: Ranking) -> _Index:
@@ -186,16 +197,17 @@ def _settle(
     threshold: float,
     index: _Index,
     used: int,
-    of: Numbers,
-    similarity: npt.NDArray[np.float64],
+    near: Neighbours,
+    copies: Copies,
 ) -> int:
     """Settle the rows of some places of the order; gives how many entries the index then has."""
     order, guarded = ranking.order, ranking.guarded
+    of, similarity = copies.of, copies.similarity
     keys = np.empty(1024, dtype=np.uint64)
     for place in range(begin, end):
         row = order[place]
         group, protected = ranking.groups[row], ranking.protected[row]
-        copied, alike = NONE, 1.0
+        copied, alike, means = NONE, 1.0, False
         if group >= 0:
             copied = int(index.first[group])
         rare, lone = 0, 0
@@ -209,8 +221,12 @@ def _settle(
             )
             if copied < 0 or (found >= 0 and found < guarded):
                 copied, alike = found, found_alike
+        if copied < 0 or (protected and copied >= guarded):
+            found, found_alike = first_neighbour(place, begin, order, of, near)
+            if found >= 0 and (copied < 0 or found < guarded):
+                copied, alike, means = found, found_alike, True
         if copied >= 0 and (not protected or copied < guarded <= place):
-            of[row], similarity[row] = order[copied], alike
+            of[row], similarity[row], copies.semantic[row] = order[copied], alike, means
             continue
         family = ranking.families[row] if ranking.most > 0 else NONE
         if family >= 0:

@@ -87,3 +87,18 @@ def test_base_model_must_be_safe_and_there(workplace: Path, tmp_path: Path) -> N
     recipe = load_recipe(written(workplace, yaml.safe_dump(document)))
     with pytest.raises(ResourceError, match="holds no safetensors"):
         find_inputs(recipe)
+
+
+def test_the_model_for_semantic_duplicates_begins_at_the_recipe_too(workplace: Path) -> None:
+    embedding = workplace / "embedding"
+    embedding.mkdir()
+    for name in ("tokenizer.json", "config.json", "model.safetensors", "notes.txt"):
+        (embedding / name).write_bytes(b"{}")
+    recipe = load_recipe(workplace / "recipe.yaml", ["deduplication.semantic={model: embedding}"])
+    assert recipe.deduplication.semantic is not None
+    assert recipe.deduplication.semantic.model == str(embedding)
+    inputs = find_inputs(recipe)
+    assert inputs.embedding is not None
+    assert set(inputs.embedding.files) == {"tokenizer.json", "config.json", "model.safetensors"}
+    with pytest.raises(ResourceError, match=r"deduplication.semantic.model is nowhere: no such folder"):
+        find_inputs(load_recipe(workplace / "recipe.yaml", ["deduplication.semantic={model: nowhere}"]))

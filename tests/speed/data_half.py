@@ -13,7 +13,7 @@ from typing import Any
 from tests.speed.figure import Measurement, figure, require
 from tests.speed.instructions import corpus
 
-MOST_ROWS = int(os.environ.get("FETTLE_BENCH_ROWS", "2000000"))
+MOST_ROWS = int(os.environ.get("FETTLE_BENCH_DATA_ROWS", "2000000"))
 BUDGET_GIB = 3.0
 MOST_GROWTH = 1.25
 """How much more a row may cost at the largest size than at an eighth of it: sorting is not quite linear."""

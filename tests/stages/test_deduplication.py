@@ -211,6 +211,7 @@ def test_a_source_that_loses_most_of_its_rows_raises_an_alarm(curated: Curated) 
         "read": 40,
         "exact": 0,
         "near": 0,
+        "semantic": 0,
         "answers": 0,
         "overlap": 0,
         "kept": 40,

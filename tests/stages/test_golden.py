@@ -84,7 +84,7 @@ def outputs(folder: Path) -> Golden:
     curated = curate(store, config, ingested, tokenizer)
     questions = [benchmark(folder / "banks.jsonl", items, kind="generation")]
     deduplicated = deduplicate(store, DeduplicationConfig(), curated, questions)
-    mixed = mix(store, MixingConfig(total=20), deduplicated)
+    mixed = mix(store, MixingConfig(total=14), deduplicated)
     tokenized = tokenize(store, TokenizationConfig(max_length=256), mixed, tokenizer)
     made = zip(STAGES, (ingested, curated, deduplicated, mixed, tokenized), strict=True)
     return {stage.name: {"version": stage.version, "content": artifact.content} for stage, artifact in made}
