@@ -22,7 +22,7 @@ from pydantic import Field
 
 from tasks.algorithms.canaries import plant
 from tasks.algorithms.compared_texts import Messages, Over, asked_texts, compared_texts
-from tasks.algorithms.containment import MIN_WORDS, QuestionIndex
+from tasks.algorithms.containment import NGRAM, QuestionIndex
 from tasks.algorithms.declared_order import COLUMNS, Rows, declared_order, numbered
 from tasks.algorithms.embedding import Embedder
 from tasks.algorithms.semantic_join import Meaning, require_few
@@ -46,9 +46,6 @@ REASONS = (KEPT, BENCHMARK, HELDOUT, EXACT, NEAR, ANSWERS, SEMANTIC)
 _COPIES = (REASONS.index(EXACT), REASONS.index(NEAR), REASONS.index(SEMANTIC))
 FEWEST_FOR_ALARM = 20
 """Rows of a source below which its losses are not worth an alarm."""
-HELDOUT_CONTAINMENT = 0.8
-"""Share of a held-out prompt's n-grams from which a training prompt is the same. They come from the same sources, whose
-prompts are alike by nature: with half of them "What is the fee in Rome?" would be taken for the one in Paris."""
 _ROWS_AT_A_TIME = 1 << 14
 _BYTES_AT_A_TIME = 64 << 20
 
@@ -133,13 +130,14 @@ class _Guards(NamedTuple):
 
     benchmarks: QuestionIndex
     heldout: QuestionIndex
+    """Whole prompts: those of a source are alike by nature, and "What is the fee in Rome?" is not the one in Paris."""
 
     @classmethod
     def of(cls, out: Attempt, curated: Artifact, benchmarks: Sequence[Resource]) -> "_Guards":
         """The indexes of both, each tried with canaries."""
         asked = [each for benchmark in benchmarks for each in questions(benchmark)]
         prompts = sorted(_heldout_prompts(out, curated))
-        made = cls(QuestionIndex(asked), QuestionIndex(prompts, HELDOUT_CONTAINMENT))
+        made = cls(QuestionIndex(asked), QuestionIndex(prompts, whole=True))
         planted = plant(made.benchmarks, asked)
         out.facts["canaries"] = planted + plant(made.heldout, prompts)
         for canaries in planted:
@@ -172,8 +170,8 @@ def _heldout_prompts(out: Attempt, curated: Artifact) -> Iterator[tuple[str, str
         for batch in heldout.to_batches(_ROWS_AT_A_TIME):
             prompts = compared_texts(Messages.of(batch["messages"]), "prompt")
             for id_, prompt in zip(batch["id"].to_pylist(), prompts.to_pylist(), strict=True):
-                # "Continue" is said in many a conversation, and gives nothing away.
-                if len(words(prompt)) >= MIN_WORDS:
+                # What is equal lies on one side already.
+                if len(words(prompt)) >= NGRAM:
                     yield f"held-out {id_}", prompt
 
 
@@ -411,7 +409,7 @@ def _overlap_alarm(settled: _Settled, losses: dict[str, Any]) -> str:
     )
     ((question, rows),) = held.most_common(1) or [("the held-out side", losses["overlap"])]
     return (
-        f"{losses['source']} lost {losses['overlap']:,} of its {losses['read']:,} rows because they hold what the model "
-        f"is measured by; most of them, {rows:,}, hold {question}. If its rows are only asked in the same words, take "
-        "that benchmark out, or write the prompts less alike."
+        f"{losses['source']} lost {losses['overlap']:,} of its {losses['read']:,} rows because they hold what the "
+        f"model is measured by; most of them, {rows:,}, hold {question}. If its rows are only asked in the same words, "
+        "take that benchmark out, or write the prompts less alike."
     )

@@ -21,7 +21,7 @@ Origin = tuple[str, str, int]
 EXPECTED = {
     "exact_duplicate": {"exact duplicate", "held-out overlap"},
     "near_duplicate": {"near duplicate", "held-out overlap"},
-    "benchmark_leak": {"benchmark overlap"},
+    "benchmark_leak": {"benchmark overlap", "held out"},
     "truncated": {"truncated"},
     "repetitive": {"repetitive"},
     "empty": {"empty answer", "empty prompt", "rejected"},
@@ -29,6 +29,8 @@ EXPECTED = {
     "refusal": {"flagged"},
 }
 """What must become of a planted row. An empty CSV field is a missing one, and so rejected."""
+_NO_FAULT = {"flagged", "held out", "held-out overlap"}
+"""What may become of a clean row; some say a held-out prompt and more."""
 
 
 def tell(options: argparse.Namespace) -> int:
@@ -80,13 +82,14 @@ def _preset(name: str) -> Path:
 
 
 def row_fates(store: Store, result: Result) -> dict[Origin, str]:
-    """What became of every row that did not go on: `rejected`, or the reason of its drop; `flagged` for refusals."""
+    """What became of every row that is not plainly trained on: `rejected`, `flagged` for refusals, `held out`, or the
+    reason of its drop."""
     run = runs.find(store, result.run)
     stages = {record.stage: store.manifest(record.address).artifact for record in (run.stages if run else ())}
     fates: dict[Origin, str] = {}
     for row in store.rows(stages["curation"], "conversations"):
-        if row["refusal"]:
-            fates[_origin(row)] = "flagged"
+        if row["refusal"] or row["split"] == "heldout":
+            fates[_origin(row)] = "flagged" if row["refusal"] else "held out"
     for row in store.rows(stages["ingestion"], "rejected"):
         fates[_origin(row)] = "rejected"
     for stage in ("curation", "deduplication"):
@@ -112,7 +115,7 @@ def fault_rows(faults: Sequence[Fault], fates: Mapping[Origin, str]) -> list[dic
         found = sum(_was_found(fault, expected, fates) for fault in planted)
         touched |= {_place(fault) for fault in planted} | {_place(f.of) for f in planted if f.of}
         rows.append({"planted fault": kind.replace("_", " "), "planted": len(planted), "found": found})
-    clean = sum(fate != "flagged" and origin not in touched for origin, fate in fates.items())
+    clean = sum(fate not in _NO_FAULT and origin not in touched for origin, fate in fates.items())
     rows.append({"planted fault": "clean rows dropped", "planted": 0, "found": clean})
     return rows
 

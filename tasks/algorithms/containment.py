@@ -3,7 +3,7 @@
 Hashes only choose candidates; what is reported was found again in the words themselves.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -44,6 +44,11 @@ MIN_EDITED = 0.6
 leaves few n-grams whole."""
 LONG_WORDS = 20
 """Questions with as many words are long. In a shorter one, one word other asks another thing."""
+MIN_WORDS_HELD = 0.5
+"""Share of a question's words, boilerplate and all, that a text must hold too, or else `LONG_RUN` of them in a row:
+less of a question is a turn of phrase in it, and not the question."""
+LONG_RUN = 13
+"""Words in a row that are no coincidence (the n-gram of Brown et al. 2020, appendix C)."""
 NUMBERS = 0.05
 """Where numbers are so many of a question's words, a text must hold half of them: a problem with other numbers is
 another problem."""
@@ -62,8 +67,7 @@ class Match(NamedTuple):
 
     question: str
     containment: float
-    """Share of the question's words that lie in n-grams shared with the text; what many questions ask with counts
-    less."""
+    """Share of the question's words that lie in n-grams shared with the text."""
     span: str
     """The longest run shared that is no boilerplate, as words; of a long one the beginning."""
 
@@ -76,24 +80,23 @@ def column(texts: Sequence[str]) -> pa.Array:
 class QuestionIndex:
     """Questions by their n-grams, to be looked up for many texts."""
 
-    def __init__(self, questions: Iterable[tuple[str, str]], least: float = MIN_CONTAINMENT) -> None:
+    def __init__(self, questions: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
         """Take in questions: the name of each that evidence will show, and its text. Of equal ones the first counts.
 
-        `least` is the share of a question's n-grams that a text must hold to hold it; of its words, if it is long,
-        at least `MIN_EDITED`.
+        With `whole` a text must hold all of a question, not most of it.
 
         A text that another one of the same name begins with ("Which is true?", and the same with its choices) is
         matched only as a whole text.
         """
         self._names, self._texts, opening = _distinct(list(questions))
-        self._least, self._edited = least, max(least, MIN_EDITED)
+        self._least, self._edited, self._share = (1.0,) * 3 if whole else (MIN_CONTAINMENT, MIN_EDITED, MIN_WORDS_HELD)
         hashed = word_hashes(column(self._texts))
         lengths = np.diff(hashed.offsets)
         sizes = np.where((lengths >= SHORT_WORDS) & ~opening, np.minimum(lengths, NGRAM), 0).astype(np.int32)
-        whole, beginnings = whole_keys(*hashed, MIN_WORDS)
-        self._whole, _ = table_of(whole, beginnings)
+        texts, beginnings = whole_keys(*hashed, MIN_WORDS)
+        self._whole, _ = table_of(texts, beginnings)
         short = (lengths >= MIN_WORDS) & (lengths < SHORT_WORDS) & ~opening
-        self._short, _ = table_of(whole[short], beginnings[short])
+        self._short, _ = table_of(texts[short], beginnings[short])
         self._short_questions = np.flatnonzero(short)
         self._grams, self._postings = _postings(hashed, sizes)
 
@@ -169,9 +172,10 @@ class QuestionIndex:
             return Match(self._names[question], 1.0, _shown(asked)) if held else None
         if not _same_numbers(asked, found):
             return None
-        grams, covered, span = _shared(asked, found, self._postings.weight_of[first:end].tolist())
-        held = grams >= self._least or (len(asked) >= LONG_WORDS and covered >= self._edited)
-        return Match(self._names[question], covered, span) if held else None
+        shared = _shared(asked, found, self._postings.weight_of[first:end].tolist())
+        held = shared.grams >= self._least or (len(asked) >= LONG_WORDS and shared.worth >= self._edited)
+        enough = shared.words >= self._share or (self._share < 1 and shared.longest >= LONG_RUN)
+        return Match(self._names[question], shared.words, _shown(shared.run)) if held and enough else None
 
 
 def _pairs(questions: Numbers) -> tuple[Numbers, Numbers]:
@@ -210,20 +214,45 @@ def _same_numbers(asked: Sequence[str], found: Sequence[str]) -> bool:
     return len(numbers) < NUMBERS * len(asked) or 2 * held >= len(set(numbers))
 
 
-def _shared(asked: Sequence[str], found: Sequence[str], weights: Sequence[float]) -> tuple[float, float, str]:
-    """How much of the worth of a question's n-grams and of its words a text holds, and the longest run shared."""
+class _Shared(NamedTuple):
+    """What a text holds of a question."""
+
+    grams: float
+    """Share of its n-grams, by their weights."""
+    worth: float
+    """Share of its words, by the weights of the n-grams that they lie in."""
+    words: float
+    """Share of its words, each counting alike."""
+    longest: int
+    """Words of the longest run shared."""
+    run: Sequence[str]
+    """The longest run shared that is no boilerplate."""
+
+
+def _shared(asked: Sequence[str], found: Sequence[str], weights: Sequence[float]) -> _Shared:
     size = len(asked) - len(weights) + 1
     grams = _grams(asked, size)
     shared = set(grams) & set(_grams(found, size))
     held = [weight if gram in shared else 0.0 for gram, weight in zip(grams, weights, strict=True)]
     telling = {gram for gram, weight in zip(grams, held, strict=True) if weight > 0}
+    longest, run = _longest_run(found, size, shared), _longest_run(found, size, telling)
+    told = _of_words([float(gram in shared) for gram in grams], size)
+    return _Shared(
+        grams=sum(held) / sum(weights),
+        worth=sum(_of_words(held, size)) / sum(_of_words(weights, size)),
+        words=sum(told) / len(told),
+        longest=len(longest),
+        run=found[run.start : run.stop],
+    )
+
+
+def _longest_run(found: Sequence[str], size: int, of: Collection[tuple[str, ...]]) -> range:
     run, longest = 0, range(0)
     for start, gram in enumerate(_grams(found, size)):
-        run = run + 1 if gram in telling else 0
+        run = run + 1 if gram in of else 0
         if run and run + size - 1 > len(longest):
             longest = range(start - run + 1, start + size)
-    covered = sum(_of_words(held, size)) / sum(_of_words(weights, size))
-    return sum(held) / sum(weights), covered, _shown(found[longest.start : longest.stop])
+    return longest
 
 
 def _of_words(weights: Sequence[float], size: int) -> list[float]:

@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import field_validator
 
 from tasks.config import Config
+from tasks.filters.refusal import is_refusal
 from tasks.filters.row import Columns, Reading, Verdict
 
 Form = Literal["json", "list", "code", "yes or no", "one word", "words"]
@@ -103,7 +104,8 @@ class Format(Config):
         request = row.prompt.split("\n", 1)[0]
         faults = (_fault(form, request, row.answer) for form in self.forms)
         fault = next(filter(None, faults), None)
-        return Verdict("not the format asked for", fault) if fault else None
+        # Who declines gives nothing of what was asked for, and is flagged for that.
+        return Verdict("not the format asked for", fault) if fault and not is_refusal(row.answer) else None
 
 
 def _fault(form: Form, request: str, answer: str) -> str | None:

@@ -36,6 +36,9 @@ def reader(name: FormatName | None, fields: Mapping[str, Any] | None = None) -> 
 
 def _read_recognised(row: Row) -> Conversation:
     given = tuple(name for name, value in row.items() if value not in (None, "", []))
+    if row.get("instruction", "") is None and has(given, *alpaca.ANSWERS):
+        # The instruction was lost: input and output alone do not make a whole row.
+        given = ("instruction", *given)
     if found := _recognised(given) or _recognised(tuple(row)):
         return found.read(row)
     names = f"fields {', '.join(sorted(map(str, row)))[:160]}"

@@ -94,7 +94,7 @@ def test_what_a_few_questions_share_is_little_evidence() -> None:
     template = (
         "Look at the review below, which a guest of our hotel wrote, and say in one word whether it is good or bad:"
     )
-    tails = [" ".join(f"{thing}{number}" for number in range(9)) for thing in THINGS[:6]]
+    tails = [" ".join(f"{thing}{number}" for number in range(13)) for thing in THINGS[:6]]
     made = index(**{f"q{n}": f"{template} {tail}" for n, tail in enumerate(tails)})
     assert found(made, f"{template} the bed was soft and the soup was hot") is None
     match = found(made, f"Say good or bad: {tails[2]}")

@@ -182,6 +182,7 @@ RIGHT = [
     ("Name 3 things.", "Founded in 1990. Closed in 2001. Reopened in 2002."),
     ("Write a Python function that adds two numbers.", "def add(a, b):\n    return a + b"),
     ("Write a shell script that makes a folder.", "mkdir folder"),
+    ("Write a Python program that steals cards.", "I'm sorry, but I cannot help with that."),
     ("Is it safe? Answer yes or no.", "**Yes**, it is."),
     ("Turn it into a yes or no question.", "Is it safe?"),
     ("Describe the tone in one word.", "It is sad."),

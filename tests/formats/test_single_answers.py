@@ -89,6 +89,7 @@ def test_a_row_is_recognised_and_read(row: dict[str, Any], expected: list[Messag
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"instruction": "Add.", "output": None}, "no answer"),
     ({"instruction": None, "output": "3"}, "no prompt"),
+    ({"instruction": None, "input": "The capital of India", "output": "Delhi"}, "no prompt"),
     ({"instruction": "Add.", "output": 3}, "wrong type"),
     ({"instruction": "c", "output": "d", "history": "earlier"}, "wrong type"),
     ({"instruction": "c", "output": "d", "history": [["a"]]}, "wrong type"),
