@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import sys
-import types
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tasks.filters import CurationConfig
 from tasks.filters.row import Reading
 from tests.demo.conftest import Finished, Place
 from tests.demo.readme import README, REPOSITORY, TREE, tree
@@ -16,6 +15,7 @@ from tests.demo.readme import README, REPOSITORY, TREE, tree
 pytestmark = pytest.mark.xdist_group("demo")  # one worker, as the costly fixtures are made once a worker
 
 TEXT = README.read_text()
+WORDS = "Please tell me whether the fee of the card is paid once a year or once a month."
 
 
 def blocks(language: str) -> list[str]:
@@ -57,15 +57,16 @@ def test_the_tree_is_fresh() -> None:
     assert found[0] == tree(), "files or their first lines changed; run `make fresh`"
 
 
-def test_the_filter_to_add_is_a_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_filter_of_ones_own_is_a_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = blocks("python")
-    module = types.ModuleType("shouting")
-    monkeypatch.setitem(sys.modules, "shouting", module)
-    exec(compile(code, "shouting", "exec"), module.__dict__)
-    shouting = module.__dict__["Shouting"]()
-    assert shouting(Reading("Hello?", "Hello, how are you?", 2, 6)) is None
-    assert shouting(Reading("Hello?", "HELLO, HOW are you?", 2, 6)).reason == "shouting"
-    assert shouting(Reading("1 + 1?", "2", 2, 1)) is None
+    (tmp_path / "house_rules.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    (named,) = re.findall(r"`curation: (\{.*?\})`", TEXT)
+    config = CurationConfig.model_validate(yaml.safe_load(named))
+    assert config.judge(Reading("Hello, who is there?", "Hello, how are you? " + WORDS, 5, 30)) is None
+    verdict = config.judge(Reading("Hello, who is there?", "HELLO, HOW ARE YOU? " + WORDS.upper(), 5, 30))
+    assert verdict is not None
+    assert verdict.reason == "shouting"
 
 
 def test_links_lead_somewhere() -> None:
