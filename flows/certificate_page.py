@@ -32,7 +32,8 @@ def show_certificate(certificate: Certificate) -> None:
     terminal.console.print(Text(f"in run {certificate.run} of {certificate.recipe_name}\n", style="dim"))
     terminal.console.print(_steps(first), soft_wrap=False)
     if others:
-        terminal.console.print(Text(f"\nthe same content stands in {len(others)} more places", style="dim"))
+        more = "one more place" if len(others) == 1 else f"{len(others):,} more places"
+        terminal.console.print(Text(f"\nthe same content stands in {more}", style="dim"))
         terminal.console.print(_places(others), soft_wrap=False)
     terminal.console.print()
     terminal.console.print(_texts(certificate), soft_wrap=False)

@@ -16,10 +16,12 @@ from tasks.artifacts.store import Attempt
 from tasks.caching import stage
 from tasks.conversation import CURATED, DROPPED, MESSAGE
 from tasks.filters import CurationConfig
+from tasks.filters.personal import REASON as PERSONAL
 from tasks.filters.reading import Readings
 from tasks.filters.refusal import refusals
 from tasks.filters.row import Columns, Verdict
 from tasks.filters.user import FilterError
+from tasks.reporting import wording
 
 ROWS_PER_BATCH = 8192
 
@@ -37,6 +39,7 @@ def curate(out: Attempt, config: CurationConfig, ingested: Artifact, tokenizer: 
     encoder = load_encoder(tokenizer)
     total = ingested.tables["conversations"].rows
     read, dropped, figures = 0, Counter[str](), list[pl.DataFrame]()
+    sources, lost = Counter[str](), Counter[tuple[str, str]]()
     for table in out.store.tables(ingested, "conversations"):
         for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
             judged = judge(config, encoder, batch)
@@ -44,9 +47,13 @@ def curate(out: Attempt, config: CurationConfig, ingested: Artifact, tokenizer: 
             out.write("dropped", judged.dropped)
             read += batch.num_rows
             dropped.update(judged.dropped["reason"].to_pylist())
+            sources.update(batch.column("source").to_pylist())
+            lost.update(zip(*(judged.dropped[name].to_pylist() for name in ("source", "reason")), strict=True))
             figures.append(_figures(judged.kept))
             out.progress(read, total)
     out.counts = Counts(read=read, kept=read - dropped.total(), dropped=dict(sorted(dropped.items())))
+    for sentence in _losses(sources, lost):
+        out.warn(sentence)
     every = pl.concat(figures) if figures else _figures(CURATED.empty_table())
     out.facts["flags"] = _flags(every)
     out.facts["token_lengths"] = list(_token_lengths(every))
@@ -63,16 +70,36 @@ def judge(config: CurationConfig, encoder: TextEncoder, batch: pa.RecordBatch) -
         raise FilterError(f"{source} {file}:{line}: {error}") from error.__cause__
     keep = np.ones(batch.num_rows, dtype=np.bool_)
     keep[list(verdicts)] = False
-    return Judged(_kept(config, batch, columns, keep), _dropped(batch, verdicts))
+    return Judged(_kept(config, batch, columns, keep), _dropped(config, batch, verdicts))
 
 
-def _dropped(batch: pa.RecordBatch, verdicts: dict[int, Verdict]) -> pa.Table:
+def _dropped(config: CurationConfig, batch: pa.RecordBatch, verdicts: dict[int, Verdict]) -> pa.Table:
     places = sorted(verdicts)
     gone = batch.select([name for name in DROPPED.names if name in batch.schema.names]).take(
         pa.array(places, pa.int64())
     )
-    reasons = ([verdicts[place][field] for place in places] for field in (0, 1))
-    return pa.Table.from_arrays([*gone.columns, *(pa.array(each, pa.string()) for each in reasons)], schema=DROPPED)
+    reasons = [verdicts[place].reason for place in places]
+    evidence = [_evidence(config, verdicts[place], batch.column("messages")[place]) for place in places]
+    told = [pa.array(each, pa.string()) for each in (reasons, evidence)]
+    return pa.Table.from_arrays([*gone.columns, *told], schema=DROPPED)
+
+
+def _evidence(config: CurationConfig, verdict: Verdict, messages: pa.Scalar) -> str:
+    if verdict.reason == PERSONAL or config.personal.action == "flag":
+        return verdict.evidence
+    return config.personal.withheld(verdict.evidence, messages.as_py())
+
+
+def _losses(sources: Counter[str], lost: Counter[tuple[str, str]]) -> Iterator[str]:
+    """A sentence for each source that loses most of its rows: then the filters are to blame as often as the rows."""
+    for source, rows in sources.items():
+        reasons = Counter({reason: number for (name, reason), number in lost.items() if name == source})
+        if 2 * reasons.total() > rows:
+            reason, number = reasons.most_common(1)[0]
+            yield (
+                f"source {source}: {reasons.total():,} of {wording.rows(rows)} are dropped, {number:,} of them for the "
+                f"reason {reason!r}; look at some of them, and change curation's limits if they are good"
+            )
 
 
 def _kept(config: CurationConfig, batch: pa.RecordBatch, columns: Columns, keep: np.ndarray) -> pa.Table:

@@ -9,11 +9,11 @@ later. Where the recipe names a source as the held-out side, that source is all 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.algorithms.audit import SourceAudit
 from tasks.algorithms.splitting import is_held_out
@@ -61,6 +61,14 @@ class Source(Config):
     heldout: bool = False
     """Whether these rows are the held-out side, as your own evaluation file is; then no other rows are held out."""
 
+    @model_validator(mode="after")
+    def _read_in_one_way(self) -> Self:
+        if self.format is not None and self.map is not None:
+            raise ValueError(
+                f"source {self.name} has format {self.format} and a map, which take each other's place; keep one"
+            )
+        return self
+
     def reading(self) -> dict[str, Any]:
         """What decides how the source's bytes are read; the address does not."""
         mapping = self.map.model_dump() if self.map else None
@@ -95,7 +103,10 @@ def ingest(out: Attempt, config: IngestionConfig, sources: Sequence[Resource]) -
     fraction = 0.0 if given else config.heldout_fraction
     progress, audits, rejects = _Progress(out, sources), [], Rejects()
     for source in sources:
-        audit, rejected = _ingest_source(out, source, fraction, progress)
+        try:
+            audit, rejected = _ingest_source(out, source, fraction, progress)
+        except UnreadableFileError as error:
+            raise UnreadableFileError(f"source {source.facts['name']}: {error}") from error
         _require_rows(source, audit, rejected, config.max_reject_ratio)
         audits.append(audit)
         rejects.merge(rejected)

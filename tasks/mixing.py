@@ -32,6 +32,8 @@ MIXTURE = pa.schema([*CURATED, ("copies", pa.int32())])
 """Curated conversations with how often each is shown in an epoch."""
 _CHOSEN_BY = ["id", "role", "split", "source", "file", "line", "prompt_tokens", "answer_tokens"]
 _ALMOST_ALL = 0.95
+_ROUNDING = Fraction(1, 1_000_000)
+"""How far shares may be from what they must add up to."""
 ROLES = tuple(DEFAULT_SHARES)
 
 Shares = dict[str, Fraction]
@@ -64,7 +66,7 @@ class MixingConfig(Config):
     @field_validator("shares")
     @classmethod
     def _whole(cls, shares: dict[str, float] | None) -> dict[str, float] | None:
-        if shares is not None and abs(sum(shares.values()) - 1) > 1e-6:
+        if shares is not None and abs(sum(shares.values()) - 1) > _ROUNDING:
             raise ValueError(f"the shares add up to {sum(shares.values()):g}; they must add up to 1")
         return shares
 
@@ -172,6 +174,10 @@ def _with_source_shares(config: MixingConfig, shares: Shares, role_of: dict[str,
         rest = shares[f"role {role}"]
         named = [source for source in own if role_of[source] == role]
         others = [source for source in role_of if role_of[source] == role and source not in own]
+        if abs(rest) <= _ROUNDING and (rest < 0 or not others):
+            # Nobody can write 7/13: what rounding leaves goes to the largest.
+            shares[f"source {max(named, key=lambda source: (own[source], source))}"] += rest
+            shares[f"role {role}"] = rest = Fraction()
         if rest < 0 or (rest > 0 and not others):
             raise ImpossibleMixtureError(
                 f"the shares of {', '.join(named)} in mixing.source_shares add up to "

@@ -29,7 +29,12 @@ _SUSPECTED_BY: dict[Kind, tuple[str, ...]] = {
 """In the order in which they claim a text: a password may hold an @, a card's number a telephone's."""
 
 _NUMBERS = ("card", "ssn", "phone")
+_TELLING_CHARACTERS = 4
+"""Evidence that has so many characters in a row of something personal, as where it was cut, tells of it."""
 _NUMBER = re.compile(identifiers.MAY_HOLD_A_NUMBER)
+
+
+REASON = "personal data"
 
 
 class Finding(NamedTuple):
@@ -76,7 +81,7 @@ class Personal(Config):
         texts = [text for message in row.messages for text in texts_of(message)] or [row.prompt, row.answer]
         masked = {f"{each.kind} {text[each.start :][:2]}…": each for text in texts for each in self.find(text)}
         # The evidence must not hold what the row is dropped for.
-        return Verdict("personal data", ", ".join(masked)) if masked else None
+        return Verdict(REASON, ", ".join(masked)) if masked else None
 
     def find(self, text: str) -> list[Finding]:
         """What is found in a text, in its order; no two overlap."""
@@ -96,6 +101,16 @@ class Personal(Config):
         """The kinds found in any turn: its content, its reasoning, its tool calls."""
         found = {each.kind for message in messages for text in texts_of(message) for each in self.find(text)}
         return tuple(kind for kind in _SUSPECTED_BY if kind in found)
+
+    def withheld(self, evidence: str, messages: Sequence[Message]) -> str:
+        """The evidence of another filter, unless it shows a part of what must not be seen: it may quote the row."""
+        if not self.enabled or self.action == "flag" or not evidence:
+            return evidence
+        texts = [text for message in messages for text in texts_of(message)]
+        found = (text[each.start : each.end] for text in texts for each in self.find(text))
+        starts = ((value, start) for value in found for start in range(max(1, len(value) - _TELLING_CHARACTERS + 1)))
+        shown = any(value[start : start + _TELLING_CHARACTERS] in evidence for value, start in starts)
+        return "withheld: it shows personal data" if shown else evidence
 
     def redact(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with [EMAIL], [PHONE] and so on in place of what is found; redacted again, they stay as is."""

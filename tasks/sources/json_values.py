@@ -104,7 +104,7 @@ def _nesting(text: str) -> int:
 def _words(error: Exception, text: str) -> str:
     if isinstance(error, json.JSONDecodeError):
         zeros = ", a NUL byte, as a crash while writing leaves" if text[error.pos : error.pos + 1] == "\0" else ""
-        return f"{error.msg} at character {error.pos + 1}{zeros}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos + 1}{zeros}"
     return str(error)
 
 

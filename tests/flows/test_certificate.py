@@ -361,3 +361,8 @@ def test_diff_lists_rows_for_people_and_programs(fettle: Fettle, data: Data, mad
     shown = fettle("show", f"faq:{len(faq()) + 1}", "--store", copy.store.uri).out
     assert "Is it red?" in shown
     assert "\x1b" not in shown
+
+
+def test_another_place_of_the_content_is_told_in_the_terminal(data: Data, made: runs.Run, fettle: Fettle) -> None:
+    out = fettle("show", "faq:1", "--run", made.id, "--store", data.store.uri).out
+    assert "the same content stands in one more place\n" in out

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.sources import ENDINGS, UnreadableFileError
+from tasks.formats.row import RowError
+from tasks.sources import ENDINGS, UnreadableFileError, json_lines
 from tasks.sources.text import MAX_LINE_BYTES
 from tests.sources.reading import Read, parquet, read, read_whole
 
@@ -206,3 +207,9 @@ def test_a_damaged_parquet_is_read_or_refused(cut: int, flips: list[tuple[int, i
 
 
 _WHOLE = parquet(pa.table({"q": ["What?", "Who?"], "a": ["This.", None]}))
+
+
+def test_a_broken_line_is_described_once() -> None:
+    ((_, fault, _),) = json_lines.read(iter([b'{"a": "x']))
+    assert isinstance(fault, RowError)
+    assert fault.detail == "Unterminated string starting at character 7"

@@ -1,7 +1,7 @@
 """Curate: every row kept or dropped for one reason, with its token counts."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -155,3 +155,30 @@ def test_a_filter_of_ones_own_is_part_of_the_identity_and_names_the_row_it_fails
     module.write_text("def no_fees(row):\n    return 1 / row.answer.count('fee') and None  # fails\n")
     with pytest.raises(FilterError, match=r"a a.jsonl:2: filter 'house_rules.no_fees' failed.*ZeroDivisionError"):
         curate(store, config, ingested, tokenizer)
+
+
+@pytest.mark.parametrize("action", ["flag", "redact", "drop"])
+def test_evidence_does_not_quote_what_is_to_be_blanked_out(
+    action: Literal["flag", "redact", "drop"], tmp_path: Path, store: Store, tokenizer: Resource
+) -> None:
+    given = [
+        pair("Who keeps the list?", "Write to mary.jones@northbank.de if your card is lost, or if you forgot the"),
+        # The evidence begins in the middle of the address.
+        pair("Who keeps it?", "Write to mary.jones@northbank.de if your card is lost or stolen, or forgot the"),
+        pair("What is the fee of the card?", "The fee of the card is charged on the"),
+    ]
+    ingested = ingest(store, IngestionConfig(heldout_fraction=0), [source(tmp_path / "a.jsonl", given)])
+    made = curate(store, CurationConfig(length=LENIENT, personal=Personal(action=action)), ingested, tokenizer)
+    first, second, last = (row["evidence"] for row in store.rows(made, "dropped"))
+    hidden = "withheld: it shows personal data"
+    assert (first == hidden, second == hidden) == (action != "flag", action != "flag")
+    assert last == "dangling word: …The fee of the card is charged on the"
+
+
+def test_a_source_that_loses_most_of_its_rows_is_named(tmp_path: Path, store: Store, tokenizer: Resource) -> None:
+    labels = [pair(f"The film was number {number} of the year.", "positive") for number in range(3)]
+    whole = [pair("What is the fee of the card?", ANSWER)] * 2
+    sources = [source(tmp_path / "labels.jsonl", labels + whole), source(tmp_path / "whole.jsonl", whole + labels[:1])]
+    made = curate(store, CurationConfig(), ingest(store, IngestionConfig(heldout_fraction=0), sources), tokenizer)
+    (warning,) = store.manifest(made).warnings
+    assert warning.startswith("source labels: 3 of 5 rows are dropped, 3 of them for the reason 'answer too short'")

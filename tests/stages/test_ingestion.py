@@ -63,8 +63,14 @@ def test_a_source_without_rows_is_refused_by_name(tmp_path: Path, store: Store) 
 
 
 def test_an_unreadable_file_fails_by_name(tmp_path: Path, store: Store) -> None:
-    with pytest.raises(UnreadableFileError, match=r"rows\.parquet: not a readable \.parquet file"):
+    with pytest.raises(UnreadableFileError, match=r"source rows: rows\.parquet: not a readable \.parquet file"):
         ingest(store, EVERYTHING, [source(tmp_path / "rows.parquet", b"no such thing")])
+
+
+def test_a_source_with_both_a_format_and_a_map_is_refused() -> None:
+    fields = FieldMap(prompt="instruction", answer="output")
+    with pytest.raises(ValueError, match=r"source faq has format alpaca and a map.* keep one"):
+        Source(name="faq", uri="faq.jsonl", format="alpaca", map=fields)
 
 
 def test_fields_are_mapped(tmp_path: Path, store: Store) -> None:

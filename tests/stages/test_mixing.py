@@ -149,6 +149,17 @@ def test_a_source_gets_its_own_share_out_of_its_roles(config: dict[str, Any], ex
     assert shown(asked, made, "source") == expected
 
 
+@pytest.mark.parametrize("share", [0.461538, 0.461539])
+@pytest.mark.parametrize("others", [[], [("calls", "domain", 5)] * 20])
+def test_a_source_may_have_its_roles_whole_share_as_far_as_it_can_be_written(
+    share: float, others: list[tuple[str, str, int]]
+) -> None:
+    made = frame([("faq", "domain", 5)] * 20 + others + [("alpaca", "general", 5)] * 20)
+    # The defaults' shares of two roles are 6/13 and 7/13.
+    found = shown(MixingConfig(source_shares={"faq": share}, total=26), made, "source")
+    assert found == {"faq": 12, "alpaca": 14} | ({"calls": 0} if others else {})
+
+
 @pytest.mark.parametrize(
     ("config", "roles", "says"),
     [
