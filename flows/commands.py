@@ -94,13 +94,17 @@ def plan(options: argparse.Namespace) -> int:
         terminal.answer([step.model_dump() for step in steps])
         return DONE
     terminal.show_table([_plan_row(step) for step in steps])
+    for step in steps:
+        for warning in step.warnings:
+            terminal.console.print(f"warning  {step.verb}: {warning}", style="yellow", markup=False)
     return DONE
 
 
 def _plan_row(step: Step) -> dict[str, object]:
     status = "computed now" if step.done_now else step.status
     last = f"{step.seconds:.1f} s" if step.seconds is not None else ""
-    return {"stage": step.verb, "status": status, "took": last, "why": "; ".join(step.why)}
+    rows = f"{step.counts.read:,} → {step.counts.kept:,}" if step.counts else ""
+    return {"stage": step.verb, "status": status, "took": last, "rows": rows, "why": "; ".join(step.why)}
 
 
 def show(options: argparse.Namespace) -> int:

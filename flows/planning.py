@@ -37,6 +37,10 @@ class Step(Config):
     """How long it took the last time."""
     done_now: bool = False
     """Computed for the plan, so that a run finds it cached."""
+    counts: Counts | None = None
+    """Rows read, kept and dropped, where the artifact is there."""
+    warnings: tuple[str, ...] = ()
+    """What people should know of the artifact."""
 
 
 class _Pending(Artifact):
@@ -63,7 +67,7 @@ class Forecaster:
         found = self.store.find(identity.address) if not waiting else None
         if found is not None:
             self._note(stage, identity, "cached", (), seconds)
-            return found
+            return self._told(found)
         why = _reasons(identity, address, before)
         if waiting and (not why or self._was_made(stage.verb, identity)):
             after = (
@@ -73,7 +77,13 @@ class Forecaster:
             return _stand_in(identity)
         done_now = self.exact and not waiting and stage.name in DATA_STAGES
         self._note(stage, identity, "will run", tuple(why), seconds, done_now)
-        return compute() if done_now else _stand_in(identity)
+        return self._told(compute()) if done_now else _stand_in(identity)
+
+    def _told(self, artifact: Artifact) -> Artifact:
+        """The artifact, which the latest step now tells of."""
+        told = {"counts": artifact.counts, "warnings": artifact.warnings}
+        self.steps[-1] = self.steps[-1].model_copy(update=told)
+        return artifact
 
     def _note(
         self,

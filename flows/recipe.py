@@ -65,6 +65,21 @@ class Recipe(Config):
                 raise ValueError(f"two {what} are called {', '.join(twice)}; names must differ")
         return self
 
+    @model_validator(mode="after")
+    def _named_sources_exist(self) -> "Recipe":
+        there = [source.name for source in self.sources]
+        for field, names in (
+            ("deduplication.priority", self.deduplication.priority),
+            ("deduplication.protected", self.deduplication.protected),
+            ("mixing.source_shares", self.mixing.source_shares or ()),
+        ):
+            for name in names:
+                if name not in there:
+                    close = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+                    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(there)}"
+                    raise ValueError(f"{field} names {name!r}, but no source is called so; {hint}")
+        return self
+
 
 class Inputs(Config):
     """What a recipe names, found and digested."""

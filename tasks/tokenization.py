@@ -9,9 +9,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
@@ -39,6 +40,8 @@ SEQUENCES = pa.schema(
 """A row of one or more samples: `position_ids` begin again at 0 with each, `lengths` are their token counts."""
 HELDOUT = pa.schema([*SEQUENCES, ("source", pa.string())])
 """Held-out conversations: one sample a row, never packed."""
+_KEPT_OF_ROWS = frozenset(("id", "split", "source", "file", "line", "copies"))
+_ROWS_PER_TABLE = 4096
 _ROUND_LENGTH_TO = 8
 _CHARACTERS_OF_CALLS = 3
 """How much longer than its stored JSON a template may write a tool call: escapes, indents, tags."""
@@ -59,6 +62,9 @@ class TokenizationConfig(Config):
     """Orders samples of equal length before they are packed."""
 
 
+TokenIds = npt.NDArray[np.int32]
+
+
 class MaskError(Exception):
     """What would be trained is not what the assistant said."""
 
@@ -68,8 +74,9 @@ class Sample:
     """A tokenised conversation."""
 
     row: dict[str, Any]
-    ids: list[int]
-    labels: list[int]
+    """Its id, split, origin and copies."""
+    ids: TokenIds
+    labels: TokenIds
     unshown_call: str | None = None
     """A tool call that the chat template leaves out of the text, so that an empty answer would be learnt."""
 
@@ -79,22 +86,31 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     """Render, tokenise, label and pack the mixture; the held-out side is never packed."""
     encoder = load_encoder(tokenizer)
     template = chat_template(encoder, config.chat_template)
-    training = list(_samples(out, encoder, template, mixed, "mixture"))
-    heldout = list(_samples(out, encoder, template, mixed, "heldout"))
+    weights = Counter[str]()
+    training = list(_samples(out, encoder, template, mixed, "mixture", weights))
+    heldout = list(_samples(out, encoder, template, mixed, "heldout", Counter()))
     max_length = _max_length(config, [len(sample.ids) for sample in training], tokenizer)
     kept, gone, cut = _cut(training, max_length)
     kept_heldout, gone_heldout, _ = _cut(heldout, max_length)
-    _warn_of_weights(out, training)
+    _warn_of_weights(out, weights)
+    _warn_of_lost_sources(out, training, gone)
     if not kept:
         raise ValueError(f"none of {len(training):,} rows has a trainable token among its first {max_length}")
     rows = _pack(config, kept, max_length)
-    out.write("sequences", pa.Table.from_pylist(rows, SEQUENCES))
-    out.write("heldout", pa.Table.from_pylist([_heldout_row(sample) for sample in kept_heldout], HELDOUT))
+    figures = Counter[str]()
+    for chunk in _chunks(rows):
+        table = [_sequence(samples) for samples in chunk]
+        figures.update(_figures(table))
+        out.write("sequences", pa.Table.from_pylist(table, SEQUENCES))
+    for held in _chunks(kept_heldout):
+        out.write("heldout", pa.Table.from_pylist([_heldout_row(sample) for sample in held], HELDOUT))
+    if not kept_heldout:
+        out.write("heldout", HELDOUT.empty_table())
     out.write("dropped", pa.Table.from_pylist([*gone, *gone_heldout], DROPPED))
     out.write("template", pa.table({"text": [template.source]}))
     dropped = dict(Counter(row["reason"] for row in (*gone, *gone_heldout)))
     out.counts = Counts(read=len(training) + len(heldout), kept=len(kept) + len(kept_heldout), dropped=dropped)
-    out.facts |= _figures(rows, max_length, cut)
+    out.facts |= _shares(figures, max_length, cut)
 
 
 def chat_template(encoder: TextEncoder, override: str | None) -> ChatTemplate:
@@ -103,7 +119,7 @@ def chat_template(encoder: TextEncoder, override: str | None) -> ChatTemplate:
 
 
 def _samples(
-    out: Attempt, encoder: TextEncoder, template: ChatTemplate, mixed: Artifact, table: str
+    out: Attempt, encoder: TextEncoder, template: ChatTemplate, mixed: Artifact, table: str, weights: Counter[str]
 ) -> Iterator[Sample]:
     done, total = 0, mixed.tables[table].rows
     for part in out.store.tables(mixed, table):
@@ -114,7 +130,10 @@ def _samples(
             for row, (text, spans), encoding in zip(rows, rendered, encodings, strict=True):
                 made = labels(encoding.ids, encoding.offsets, spans)
                 _prove(row, text, encoding.offsets, made)
-                yield Sample(row, encoding.ids, made, _unshown_call(row, text, spans))
+                unshown = _unshown_call(row, text, spans)
+                weights["graded"] += sum(message["weight"] not in (None, 0, 1) for message in row["messages"])
+                slim = {name: value for name, value in row.items() if name in _KEPT_OF_ROWS}
+                yield Sample(slim, np.array(encoding.ids, np.int32), np.array(made, np.int32), unshown)
             done += len(rows)
             out.progress(done, total, f"{table} rows")
 
@@ -152,14 +171,20 @@ def _unshown_call(row: dict[str, Any], text: str, spans: Sequence[Span]) -> str 
     return None
 
 
-def _warn_of_weights(out: Attempt, samples: Sequence[Sample]) -> None:
-    weights = [message["weight"] for sample in samples for message in sample.row["messages"]]
-    graded = sum(weight not in (None, 0, 1) for weight in weights)
-    if graded:
+def _warn_of_weights(out: Attempt, weights: Counter[str]) -> None:
+    if weights["graded"]:
         out.warn(
-            f"{graded:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight 1. "
+            f"{weights['graded']:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight 1. "
             "Round the weights in the source if that is not what you want."
         )
+
+
+def _warn_of_lost_sources(out: Attempt, samples: Sequence[Sample], gone: Sequence[dict[str, Any]]) -> None:
+    rows = Counter(sample.row["source"] for sample in samples)
+    lost = Counter((row["source"], row["reason"]) for row in gone)
+    for (source, reason), number in sorted(lost.items()):
+        if 2 * number > rows[source]:
+            out.warn(f"source {source}: {number:,} of {rows[source]:,} rows are dropped, reason {reason!r}; see why")
 
 
 def _mask_error(row: dict[str, Any], what: str) -> MaskError:
@@ -198,7 +223,7 @@ def _cut(samples: Sequence[Sample], max_length: int) -> tuple[list[Sample], list
             continue
         short = Sample(sample.row, sample.ids[:max_length], sample.labels[:max_length])
         # The first token has nothing before it, so its label is never trained.
-        if all(label == NOT_TRAINED for label in short.labels[1:]):
+        if (short.labels[1:] == NOT_TRAINED).all():
             evidence = f"none among the first {max_length} of {len(sample.ids)} tokens"
             gone.append(dropped_row(sample.row, "no trainable token", evidence))
             continue
@@ -207,20 +232,30 @@ def _cut(samples: Sequence[Sample], max_length: int) -> tuple[list[Sample], list
     return kept, gone, cut
 
 
-def _pack(config: TokenizationConfig, samples: Sequence[Sample], max_length: int) -> list[dict[str, Any]]:
+def _pack(config: TokenizationConfig, samples: Sequence[Sample], max_length: int) -> list[list[Sample]]:
+    """The samples of each row, in the order in which rows are trained on."""
     shown = [sample for sample in samples for _ in range(sample.row["copies"])]
     order = np.random.default_rng(config.seed).permutation(len(shown)).tolist()
     if not config.packing:
-        return [_sequence([shown[index]]) for index in order]
+        return [[shown[index]] for index in order]
     rows = pack([len(sample.ids) for sample in shown], max_length, order)
-    return [_sequence([shown[index] for index in row]) for row in rows]
+    return [[shown[index] for index in row] for row in rows]
+
+
+Thing = TypeVar("Thing")
+
+
+def _chunks(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
+    for begin in range(0, len(things), _ROWS_PER_TABLE):
+        yield things[begin : begin + _ROWS_PER_TABLE]
 
 
 def _sequence(samples: Sequence[Sample]) -> dict[str, Any]:
-    marked = [[NOT_TRAINED, *sample.labels[1:]] for sample in samples]
+    labels = np.concatenate([sample.labels for sample in samples])
+    labels[np.cumsum([0, *(len(sample.labels) for sample in samples[:-1])])] = NOT_TRAINED
     return {
-        "input_ids": [token for sample in samples for token in sample.ids],
-        "labels": [label for each in marked for label in each],
+        "input_ids": np.concatenate([sample.ids for sample in samples]),
+        "labels": labels,
         "position_ids": [position for sample in samples for position in range(len(sample.ids))],
         "lengths": [len(sample.ids) for sample in samples],
         "row_ids": [sample.row["id"] for sample in samples],
@@ -231,15 +266,22 @@ def _heldout_row(sample: Sample) -> dict[str, Any]:
     return {**_sequence([sample]), "source": sample.row["source"]}
 
 
-def _figures(rows: Sequence[dict[str, Any]], max_length: int, cut: int) -> dict[str, Any]:
-    tokens = sum(len(row["input_ids"]) for row in rows)
-    trained = sum(label != NOT_TRAINED for row in rows for label in row["labels"])
+def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    return {
+        "rows": len(rows),
+        "tokens": sum(len(row["input_ids"]) for row in rows),
+        "trained": sum(int((row["labels"] != NOT_TRAINED).sum()) for row in rows),
+    }
+
+
+def _shares(figures: Counter[str], max_length: int, cut: int) -> dict[str, Any]:
+    rows, tokens, trained = figures["rows"], figures["tokens"], figures["trained"]
     return {
         "max_length": max_length,
-        "sequences": len(rows),
+        "sequences": rows,
         "tokens": tokens,
         "trained_tokens": trained,
         "trained_share": round(trained / tokens, 4) if tokens else 0.0,
-        "fill": round(tokens / (len(rows) * max_length), 4) if rows else 0.0,
+        "fill": round(tokens / (rows * max_length), 4) if rows else 0.0,
         "rows_cut": cut,
     }

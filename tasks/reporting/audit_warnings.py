@@ -34,20 +34,20 @@ def _reject_warnings(audits: Sequence[SourceAudit], most: float) -> list[str]:
 
 def _balance_warnings(audits: Sequence[SourceAudit]) -> list[str]:
     found = []
-    filled = sorted((audit for audit in audits if audit.rows), key=lambda audit: audit.rows)
-    if filled and filled[-1].rows > IMBALANCE * filled[0].rows:
-        small, large = filled[0], filled[-1]
+    filled = sorted((audit.rows - audit.heldout, audit.source) for audit in audits if audit.rows > audit.heldout)
+    if filled and filled[-1][0] > IMBALANCE * filled[0][0]:
+        (fewest, small), (most, large) = filled[0], filled[-1]
         found.append(
-            f"source {large.source} has {large.rows / small.rows:,.1f} times as many rows as {small.source} "
-            f"({large.rows:,} against {small.rows:,}); mixing.shares decides how much of each the model sees"
+            f"source {large} has {most / fewest:,.1f} times as many rows to train on as {small} "
+            f"({most:,} against {fewest:,}); mixing.shares decides how much of each the model sees"
         )
     for audit in audits:
         counts = list((audit.labels or {}).items())
         if counts and counts[0][1] > IMBALANCE * counts[-1][1]:
-            (most, rows), (least, fewest) = counts[0], counts[-1]
+            (common, rows), (rare, few) = counts[0], counts[-1]
             found.append(
-                f"source {audit.source}: the label {most!r} has {rows / fewest:,.1f} times as many rows as {least!r} "
-                f"({rows:,} against {fewest:,}); add rows of the rare labels, or measure each label apart"
+                f"source {audit.source}: the label {common!r} has {rows / few:,.1f} times as many rows as {rare!r} "
+                f"({rows:,} against {few:,}); add rows of the rare labels, or measure each label apart"
             )
     return found
 

@@ -63,6 +63,10 @@ def test_settings_reach_every_kind_of_place(workplace: Path) -> None:
             "sources.0.map: map lacks answer; name prompt and answer",
         ),
         (
+            "name: a\nbase_model: x\nsources: [{name: faq, uri: u}]\ndeduplication: {protected: [fqa]}\n",
+            "deduplication.protected names 'fqa', but no source is called so; did you mean faq?",
+        ),
+        (
             "name: a\nbase_model: x\nsources: [{name: s, uri: u}]\ntraining: {method: {kind: lora, rnk: 2}}\n",
             "training.method.rnk: there is no such field; did you mean rank?",
         ),

@@ -144,8 +144,8 @@ AUDITS = (
 WARNINGS = (
     WarningFacts(
         stage="ingestion",
-        sentence="source alpaca has 35.1 times as many rows as refusals (52,002 against 1,480); mixing.shares decides "
-        "how much of each the model sees",
+        sentence="source alpaca has 35.1 times as many rows to train on as refusals (52,002 against 1,480); "
+        "mixing.shares decides how much of each the model sees",
     ),
     WarningFacts(
         stage="deduplication",

@@ -163,8 +163,8 @@ def test_the_audit_warns_of_imbalance_by_name(tmp_path: Path, store: Store) -> N
     small = source(tmp_path / "small.jsonl", [pair(f"{n}?", f"answer {n}") for n in range(30)], "general")
     made = ingest(store, IngestionConfig(heldout_fraction=0), [source(tmp_path / "mail.jsonl", labels), small])
     assert made.warnings == (
-        "source mail has 6.7 times as many rows as small (200 against 30); mixing.shares decides how much of each the "
-        "model sees",
+        "source mail has 6.7 times as many rows to train on as small (200 against 30); mixing.shares decides how much "
+        "of each the model sees",
         "source mail: the label 'ham' has 19.0 times as many rows as 'spam' (190 against 10); add rows of the rare "
         "labels, or measure each label apart",
     )
