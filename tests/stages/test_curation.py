@@ -142,8 +142,8 @@ def test_a_filter_of_ones_own_is_part_of_the_identity_and_names_the_row_it_fails
     tmp_path: Path, store: Store, tokenizer: Resource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    module = tmp_path / "house_rules.py"
-    config = CurationConfig(length=LENIENT, user=(User(name="house_rules.no_fees"),))
+    module = tmp_path / "rules_for_curation.py"
+    config = CurationConfig(length=LENIENT, user=(User(name="rules_for_curation.no_fees"),))
     given = [source(tmp_path / "a.jsonl", [pair("Is there a fee?", ANSWER), pair("Is it blue?", "Yes, it is blue.")])]
     ingested = ingest(store, IngestionConfig(heldout_fraction=0), given)
     module.write_text("def no_fees(row):\n    return ('speaks of fees', 'fee') if 'fee' in row.answer else None\n")
@@ -153,7 +153,9 @@ def test_a_filter_of_ones_own_is_part_of_the_identity_and_names_the_row_it_fails
     again = curate(store, config, ingested, tokenizer)
     assert again.counts.kept == 2
     module.write_text("def no_fees(row):\n    return 1 / row.answer.count('fee') and None  # fails\n")
-    with pytest.raises(FilterError, match=r"a a.jsonl:2: filter 'house_rules.no_fees' failed.*ZeroDivisionError"):
+    with pytest.raises(
+        FilterError, match=r"a a.jsonl:2: filter 'rules_for_curation.no_fees' failed.*ZeroDivisionError"
+    ):
         curate(store, config, ingested, tokenizer)
 
 
