@@ -20,9 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.algorithms.canaries import plant
 from tasks.algorithms.compared_texts import Messages, Over, asked_texts, compared_texts
-from tasks.algorithms.containment import NGRAM, QuestionIndex
 from tasks.algorithms.declared_order import COLUMNS, Rows, declared_order, numbered
 from tasks.algorithms.embedding import Embedder
 from tasks.algorithms.semantic_join import Meaning, require_few
@@ -32,21 +30,19 @@ from tasks.algorithms.text_digests import groups, text_digests
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Attempt
-from tasks.benchmarks import questions
 from tasks.caching import stage
 from tasks.config import Config
-from tasks.conversation import CURATED, DROPPED, words
+from tasks.conversation import CURATED, DROPPED
+from tasks.decontamination import BENCHMARK, HELDOUT, ROWS_AT_A_TIME, Guards
 from tasks.filters.row import Verdict
 
-KEPT, BENCHMARK, HELDOUT = "kept", "benchmark overlap", "held-out overlap"
-EXACT, NEAR, ANSWERS = "exact duplicate", "near duplicate", "more answers to the same prompt"
-SEMANTIC = "semantic duplicate"
+KEPT, EXACT, NEAR, SEMANTIC = "kept", "exact duplicate", "near duplicate", "semantic duplicate"
+ANSWERS = "more answers to the same prompt"
 REASONS = (KEPT, BENCHMARK, HELDOUT, EXACT, NEAR, ANSWERS, SEMANTIC)
 """What becomes of a row."""
 _COPIES = (REASONS.index(EXACT), REASONS.index(NEAR), REASONS.index(SEMANTIC))
 FEWEST_FOR_ALARM = 20
 """Rows of a source below which its losses are not worth an alarm."""
-_ROWS_AT_A_TIME = 1 << 14
 _BYTES_AT_A_TIME = 64 << 20
 
 Numbers = npt.NDArray[np.int64]
@@ -111,7 +107,7 @@ def deduplicate(
     """
     embed = _embedder(config, curated, embedding)
     # One expression: the sets of all rows are gone before rows are written.
-    settled = _settle(out, config, _read(out, config, curated, _Guards.of(out, curated, benchmarks), embed), sources)
+    settled = _settle(out, config, _read(out, config, curated, Guards.of(out, curated, benchmarks), embed), sources)
     _write(out, curated, settled)
     _report(out, config, settled)
 
@@ -123,56 +119,6 @@ def _embedder(config: DeduplicationConfig, curated: Artifact, embedding: Resourc
     if embedding is None:
         raise ValueError("deduplication.semantic is set, but no embedding model is given")
     return Embedder(embedding)
-
-
-class _Guards(NamedTuple):
-    """What no training row may hold."""
-
-    benchmarks: QuestionIndex
-    heldout: QuestionIndex
-    """Whole prompts: those of a source are alike by nature, and "What is the fee in Rome?" is not the one in Paris."""
-
-    @classmethod
-    def of(cls, out: Attempt, curated: Artifact, benchmarks: Sequence[Resource]) -> "_Guards":
-        """The indexes of both, each tried with canaries."""
-        asked = [each for benchmark in benchmarks for each in questions(benchmark)]
-        prompts = sorted(_heldout_prompts(out, curated))
-        made = cls(QuestionIndex(asked), QuestionIndex(prompts, whole=True))
-        planted = plant(made.benchmarks, asked)
-        out.facts["canaries"] = planted + plant(made.heldout, prompts)
-        for canaries in planted:
-            if 2 * canaries["distinctive"] < canaries["questions"]:
-                out.warn(
-                    f"of {canaries['questions']:,} questions drawn of {canaries['benchmark']} only "
-                    f"{canaries['distinctive']:,} have words of their own to be found by; the others are found as "
-                    "whole prompts alone, so look for its leaks yourself"
-                )
-        return made
-
-    def verdicts(self, messages: Messages, training: npt.NDArray[np.bool_]) -> dict[int, Verdict]:
-        """The training rows with a turn that asks what it should not, by their place in the batch."""
-        row_of = messages.rows()
-        mine = training[row_of]
-        found: dict[int, Verdict] = {}
-        # An answer that lists a benchmark's questions gives it away; a held-out prompt is what users ask.
-        for reason, index, said in ((BENCHMARK, self.benchmarks, mine), (HELDOUT, self.heldout, mine & messages.user)):
-            turns = np.flatnonzero(said)
-            texts = messages.fields.field("content").take(pa.array(turns))
-            for place, match in index.find(texts):
-                evidence = f"{match.question}: {match.containment:.0%} of its words, the longest run “{match.span}”"
-                found.setdefault(int(row_of[turns[place]]), Verdict(reason, evidence))
-        return found
-
-
-def _heldout_prompts(out: Attempt, curated: Artifact) -> Iterator[tuple[str, str]]:
-    for table in out.store.tables(curated, "conversations", columns=["id", "split", "messages"]):
-        heldout = table.filter(pc.equal(table["split"], "heldout")).combine_chunks()
-        for batch in heldout.to_batches(_ROWS_AT_A_TIME):
-            prompts = compared_texts(Messages.of(batch["messages"]), "prompt")
-            for id_, prompt in zip(batch["id"].to_pylist(), prompts.to_pylist(), strict=True):
-                # What is equal lies on one side already.
-                if len(words(prompt)) >= NGRAM:
-                    yield f"held-out {id_}", prompt
 
 
 class _Found(NamedTuple):
@@ -191,14 +137,14 @@ class _Found(NamedTuple):
 
 
 def _read(
-    out: Attempt, config: DeduplicationConfig, curated: Artifact, guards: _Guards, embed: Embedder | None
+    out: Attempt, config: DeduplicationConfig, curated: Artifact, guards: Guards, embed: Embedder | None
 ) -> _Found:
     total = curated.tables["conversations"].rows
     rows, sets, overlaps = Rows(), ShingleSets(config.ngram), dict[int, Verdict]()
     texts, prompts, sizes = _Digests(), _Digests(), [np.empty(0, dtype=np.int64)]
     vectors = [embed(pa.array([], pa.string()))] if embed else []
     for table in out.store.tables(curated, "conversations", columns=[*COLUMNS, "messages"]):
-        for batch in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
+        for batch in table.to_batches(max_chunksize=ROWS_AT_A_TIME):
             begin = len(sets)
             messages = Messages.of(batch["messages"])
             training = pc.not_equal(batch["split"], "heldout").to_numpy(zero_copy_only=False)

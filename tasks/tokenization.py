@@ -63,6 +63,7 @@ class TokenizationConfig(Config):
 
 
 TokenIds = npt.NDArray[np.int32]
+Thing = TypeVar("Thing")
 
 
 class MaskError(Exception):
@@ -79,6 +80,8 @@ class Sample:
     labels: TokenIds
     unshown_call: str | None = None
     """A tool call that the chat template leaves out of the text, so that an empty answer would be learnt."""
+    graded_turns: int = 0
+    """Turns with a loss weight between or above 0 and 1."""
 
 
 @stage("tokenization", version=2)
@@ -86,13 +89,12 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     """Render, tokenise, label and pack the mixture; the held-out side is never packed."""
     encoder = load_encoder(tokenizer)
     template = chat_template(encoder, config.chat_template)
-    weights = Counter[str]()
-    training = list(_samples(out, encoder, template, mixed, "mixture", weights))
-    heldout = list(_samples(out, encoder, template, mixed, "heldout", Counter()))
+    training = list(_samples(out, encoder, template, mixed, "mixture"))
+    heldout = list(_samples(out, encoder, template, mixed, "heldout"))
     max_length = _max_length(config, [len(sample.ids) for sample in training], tokenizer)
     kept, gone, cut = _cut(training, max_length)
     kept_heldout, gone_heldout, _ = _cut(heldout, max_length)
-    _warn_of_weights(out, weights)
+    _warn_of_weights(out, training)
     _warn_of_lost_sources(out, training, gone)
     if not kept:
         raise ValueError(f"none of {len(training):,} rows has a trainable token among its first {max_length}")
@@ -119,7 +121,7 @@ def chat_template(encoder: TextEncoder, override: str | None) -> ChatTemplate:
 
 
 def _samples(
-    out: Attempt, encoder: TextEncoder, template: ChatTemplate, mixed: Artifact, table: str, weights: Counter[str]
+    out: Attempt, encoder: TextEncoder, template: ChatTemplate, mixed: Artifact, table: str
 ) -> Iterator[Sample]:
     done, total = 0, mixed.tables[table].rows
     for part in out.store.tables(mixed, table):
@@ -131,9 +133,9 @@ def _samples(
                 made = labels(encoding.ids, encoding.offsets, spans)
                 _prove(row, text, encoding.offsets, made)
                 unshown = _unshown_call(row, text, spans)
-                weights["graded"] += sum(message["weight"] not in (None, 0, 1) for message in row["messages"])
+                graded = sum(message["weight"] not in (None, 0, 1) for message in row["messages"])
                 slim = {name: value for name, value in row.items() if name in _KEPT_OF_ROWS}
-                yield Sample(slim, np.array(encoding.ids, np.int32), np.array(made, np.int32), unshown)
+                yield Sample(slim, np.array(encoding.ids, np.int32), np.array(made, np.int32), unshown, graded)
             done += len(rows)
             out.progress(done, total, f"{table} rows")
 
@@ -171,10 +173,11 @@ def _unshown_call(row: dict[str, Any], text: str, spans: Sequence[Span]) -> str 
     return None
 
 
-def _warn_of_weights(out: Attempt, weights: Counter[str]) -> None:
-    if weights["graded"]:
+def _warn_of_weights(out: Attempt, samples: Sequence[Sample]) -> None:
+    graded = sum(sample.graded_turns for sample in samples)
+    if graded:
         out.warn(
-            f"{weights['graded']:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight 1. "
+            f"{graded:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight 1. "
             "Round the weights in the source if that is not what you want."
         )
 
@@ -184,7 +187,10 @@ def _warn_of_lost_sources(out: Attempt, samples: Sequence[Sample], gone: Sequenc
     lost = Counter((row["source"], row["reason"]) for row in gone)
     for (source, reason), number in sorted(lost.items()):
         if 2 * number > rows[source]:
-            out.warn(f"source {source}: {number:,} of {rows[source]:,} rows are dropped, reason {reason!r}; see why")
+            out.warn(
+                f"source {source}: {number:,} of {rows[source]:,} rows are dropped for the reason {reason!r}; a chat "
+                "template that writes what they hold, or a greater tokenization.max_length, keeps them"
+            )
 
 
 def _mask_error(row: dict[str, Any], what: str) -> MaskError:
@@ -240,9 +246,6 @@ def _pack(config: TokenizationConfig, samples: Sequence[Sample], max_length: int
         return [[shown[index]] for index in order]
     rows = pack([len(sample.ids) for sample in shown], max_length, order)
     return [[shown[index] for index in row] for row in rows]
-
-
-Thing = TypeVar("Thing")
 
 
 def _chunks(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:

@@ -1,8 +1,12 @@
 """Which language a text is in, by the language model of langid (Lui and Baldwin 2012) in its faster fork."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 MIN_LETTERS = 20
 """Texts with fewer letters are too short to tell."""
@@ -15,7 +19,8 @@ def language(text: str) -> str:
     beginning = text[:CHARACTERS_READ]
     if sum(map(str.isalpha, beginning)) < MIN_LETTERS:
         return UNSURE
-    return _classifier()(beginning)[0]
+    found: str = identifier().classify(beginning)[0]
+    return found
 
 
 def language_shares(texts: Iterable[str]) -> list[tuple[str, float]]:
@@ -26,9 +31,9 @@ def language_shares(texts: Iterable[str]) -> list[tuple[str, float]]:
 
 
 @cache
-def _classifier() -> Callable[[str], Sequence[str]]:
-    # The model takes half a second to load: only who asks for a language waits for it.
-    from py3langid import classify
+def identifier() -> "LanguageIdentifier":
+    """The model, which gives a text's likeliest language and its probability."""
+    # Half a second, paid only where languages are asked for.
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    found: Callable[[str], Sequence[str]] = classify
-    return found
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -2,17 +2,13 @@
 
 import difflib
 import re
-from functools import cache
-from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic import Field, field_validator
 
+from tasks.algorithms.languages import identifier
 from tasks.config import Config
 from tasks.filters.row import Columns, Reading, Verdict
-
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
 
 _NO_LANGUAGE = "zxx"
 """What the identifier calls text that is none."""
@@ -80,18 +76,10 @@ def language_of(text: str, min_characters: int = 60) -> tuple[str, float] | None
         return None
     if len(_CODE_SIGNS.findall(prose)) > _MOST_CODE_SIGNS * len(prose):
         return None
-    found: tuple[str, float] = _identifier().classify(prose)
+    found: tuple[str, float] = identifier().classify(prose)
     return found
 
 
 def known_languages() -> list[str]:
     """The codes that can be told apart, sorted."""
-    return sorted(set(_identifier().labels) - {_NO_LANGUAGE})
-
-
-@cache
-def _identifier() -> "LanguageIdentifier":
-    # Half a second, paid only where languages are asked for.
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    return sorted(set(identifier().labels) - {_NO_LANGUAGE})
