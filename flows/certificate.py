@@ -296,8 +296,7 @@ class _StepsOfContent:
         if origin["split"] == "heldout":
             packed = list(islice(_samples(self.trail, "heldout", self.id), 1))
             return Step(stage="tokenization", verdict="held out", details={"sequences": packed})
-        copies = sum(row["copies"] for row in self.mixed)
-        packed = list(islice(_samples(self.trail, "sequences", self.id), copies))
+        packed = list(_samples(self.trail, "sequences", self.id))
         return Step(stage="tokenization", verdict="packed", details={"sequences": packed})
 
     def _used(self, origin: dict[str, Any]) -> Iterator[Step]:
@@ -347,9 +346,9 @@ def _kept_instead(evidence: str) -> dict[str, Any]:
 def _samples(trail: Trail, table: str, row_id: str) -> Iterator[dict[str, int]]:
     """Where a row stands among the sequences, counted from 0, with its tokens and those that are trained."""
     holds = pl.col("row_ids").list.contains(row_id)
-    for row in trail.rows("tokenization", table, holds, "row_ids", ["row_ids", "lengths", "labels"]):
+    for row in trail.rows("tokenization", table, holds, "row_ids", ["row_ids", "seq_lengths", "labels"]):
         begin = 0
-        for sample, (each, length) in enumerate(zip(row["row_ids"], row["lengths"], strict=True)):
+        for sample, (each, length) in enumerate(zip(row["row_ids"], row["seq_lengths"], strict=True)):
             if each == row_id:
                 trained = sum(label != NOT_TRAINED for label in row["labels"][begin : begin + length])
                 place = {"sequence": row["number"], "sample": sample, "first_token": begin}

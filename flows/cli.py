@@ -154,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run id, artifact address, row id or its beginning, source:line or file:line; the latest runs if left out",
     )
     show.add_argument("--run", metavar="ID", help="the run whose row to show (the newest that holds it)")
+    show.add_argument("--tokens", action="store_true", help="show a row's tokens and which of them are trained")
     diff = add(
         "diff", parents=[shared], help="compare two runs or artifacts: fields, counts, rows that entered or left"
     )

@@ -17,6 +17,7 @@ from flows.planning import Step, foretell
 from flows.recipe import Recipe, RecipeError, find_inputs, load_recipe
 from flows.row_changes import row_changes
 from flows.server import Server, ServerError
+from flows.tokens_shown import show_tokens, tokens_of
 from tasks.artifacts import registry, runs
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.lineage import differences, tree
@@ -111,9 +112,12 @@ def show(options: argparse.Namespace) -> int:
     """Show the latest runs, one run or artifact with its lineage, or a row's whole way through a run."""
     store = Store(options.store)
     if options.what is None:
+        if options.tokens:
+            raise RecipeError("--tokens shows one row; name it by its id, source:line or file:line")
         return _show_runs(store, options)
     run = runs.find(store, options.what)
-    if options.run or (run is None and names_row(options.what) and not _addresses(store, options.what)):
+    is_row = run is None and names_row(options.what) and not _addresses(store, options.what)
+    if options.run or options.tokens or is_row:
         return _show_row(store, options)
     address = run.stages[-1].address if run and run.stages else options.what
     if run is not None and not run.stages:
@@ -129,6 +133,13 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _show_row(store: Store, options: argparse.Namespace) -> int:
+    if options.tokens:
+        row = tokens_of(store, options.what, options.run)
+        if options.json:
+            terminal.answer(row.model_dump(mode="json"))
+        else:
+            show_tokens(row)
+        return DONE
     certificate = certify(store, options.what, options.run)
     if options.json:
         terminal.answer(certificate.model_dump(mode="json"))

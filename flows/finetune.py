@@ -87,11 +87,12 @@ def pipeline(recipe: Recipe, inputs: Inputs, store: Store) -> Outcome:
     deduplicated = deduplicate(
         store, recipe.deduplication, curated.only("conversations"), questions, names, inputs.embedding
     )
-    mixed = mix(store, recipe.mixing, deduplicated.only("conversations"))
+    to_train_on = {source.name: source.role for source in recipe.sources if not source.heldout}
+    mixed = mix(store, recipe.mixing, deduplicated.only("conversations"), to_train_on)
     tokenized = tokenize(store, recipe.tokenization, mixed.only("mixture", "heldout"), tokenizer)
     trained = train(store, recipe.training, tokenized.only("sequences", "heldout", "template"), base_model)
 
-    measuring = recipe.evaluation.measurement(recipe.tokenization.chat_template)
+    measuring = recipe.evaluation.measurement(recipe.tokenization.chat_template, recipe.tokenization.date)
     heldout, prompts = tokenized.only("heldout"), mixed.only("heldout")
     base = measure(store, measuring, base_model, heldout, prompts, benchmarks, tokenizer)
     tuned = measure(store, measuring, trained, heldout, prompts, benchmarks, tokenizer)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from flows.hub import hub_dataset, is_hub_name
+from flows.server import home
 from tasks.algorithms.embedding import EMBEDDING_FILES
 from tasks.artifacts.resource import MODEL_FILES, Resource, ResourceError, read_resource
 from tasks.benchmarks import BenchmarkSource
@@ -21,6 +22,7 @@ from tasks.ingestion import IngestionConfig, Source
 from tasks.mixing import MixingConfig
 from tasks.publication import PublicationConfig
 from tasks.tokenization import TokenizationConfig
+from tasks.trainer.tokenizer_conversion import converted
 from tasks.training import TrainingConfig
 
 
@@ -63,6 +65,12 @@ class Recipe(Config):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"two {what} are called {', '.join(twice)}; names must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_trained_on(self) -> "Recipe":
+        if all(source.heldout for source in self.sources):
+            raise ValueError("every source is held out, so nothing is left to train on; add a source that is not")
         return self
 
     @model_validator(mode="after")
@@ -229,14 +237,26 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     semantic = recipe.deduplication.semantic
     if semantic:
         semantic = semantic.model_copy(update={"model": _anchor_model(semantic.model, folder)})
+    template = _read_template(recipe.tokenization.chat_template, folder)
     return recipe.model_copy(
         update={
             "sources": sources,
+            "tokenization": recipe.tokenization.model_copy(update={"chat_template": template}),
             "deduplication": recipe.deduplication.model_copy(update={"semantic": semantic}),
             "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
             "base_model": _anchor_model(recipe.base_model, folder),
         }
     )
+
+
+def _read_template(given: str | None, folder: Path) -> str | None:
+    """A chat template as it is; of one that is named by its file, what the file holds."""
+    if given is None or not given.endswith(".jinja") or "\n" in given:
+        return given
+    try:
+        return (folder / Path(given).expanduser()).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"tokenization.chat_template is {given}, which cannot be read: {error}") from None
 
 
 def _anchor_model(name: str, folder: Path) -> str:
@@ -258,7 +278,7 @@ def find_inputs(recipe: Recipe) -> Inputs:
     return Inputs(
         sources=tuple(_source(source) for source in recipe.sources),
         benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
-        base_model=_model("base_model", recipe.base_model, MODEL_FILES),
+        base_model=converted(_model("base_model", recipe.base_model, MODEL_FILES), home() / "tokenizers"),
         embedding=semantic and _model("deduplication.semantic.model", semantic.model, EMBEDDING_FILES),
     )
 

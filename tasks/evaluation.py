@@ -4,6 +4,7 @@
 `evaluate` compares two measurements item by item and gives the verdict.
 """
 
+import datetime
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -87,10 +88,10 @@ class EvaluationConfig(Config):
     dtype: Dtype = "auto"
     """Precision; auto is bfloat16 on GPUs that have it, else float32."""
 
-    def measurement(self, chat_template: str | None) -> "MeasurementConfig":
-        """The part that decides what one model scores."""
+    def measurement(self, chat_template: str | None, date: datetime.date) -> "MeasurementConfig":
+        """The part that decides what one model scores; the template and its date are those of training."""
         fields = {"heldout_rows", "samples", "max_new_tokens", "batch_size", "dtype"}
-        return MeasurementConfig(**self.model_dump(include=fields), chat_template=chat_template)
+        return MeasurementConfig(**self.model_dump(include=fields), chat_template=chat_template, date=date)
 
     def gate(self) -> "GateConfig":
         """The part that decides the verdict."""
@@ -107,6 +108,7 @@ class MeasurementConfig(Config):
     batch_size: int
     dtype: Dtype
     chat_template: str | None
+    date: datetime.date
 
     def identity(self) -> dict[str, Any]:
         """All but the batch size."""
@@ -120,7 +122,7 @@ class GateConfig(Config):
     gated: tuple[str, ...]
 
 
-@stage("measurement", version=1)
+@stage("measurement", version=2)
 def measure(
     out: Attempt,
     config: MeasurementConfig,
@@ -133,8 +135,8 @@ def measure(
     """Score one model on held-out rows and benchmarks, in a process of its own."""
     encoder = load_encoder(tokenizer)
     source = config.chat_template or encoder.chat_template or PLAIN_TEMPLATE
-    items = list(_items(benchmarks, ChatTemplate(source, bos=encoder.bos, eos=encoder.eos)))
-    items += _heldout_prompts(out.store, config, mixed, ChatTemplate(source, bos=encoder.bos, eos=encoder.eos))
+    template = ChatTemplate(source, bos=encoder.bos, eos=encoder.eos, date=config.date)
+    items = [*_items(benchmarks, template), *_heldout_prompts(out.store, config, tokenized, mixed, template)]
     with tempfile.TemporaryDirectory(prefix="fettle-scoring-") as temporary, _folder(out.store, model) as folder:
         work = Path(temporary)
         job = ScoringJob(
@@ -221,10 +223,13 @@ def _chat_prompt(template: ChatTemplate, question: str) -> str:
 
 
 def _heldout_prompts(
-    store: Store, config: MeasurementConfig, mixed: Artifact, template: ChatTemplate
+    store: Store, config: MeasurementConfig, tokenized: Artifact, mixed: Artifact, template: ChatTemplate
 ) -> Iterator[dict[str, Any]]:
-    rows = sorted(store.rows(mixed, "heldout"), key=lambda row: digest(row["id"]))[: config.samples]
-    for row in rows:
+    # Of those that are measured: the template may have refused others.
+    ids = sorted((row["row_ids"][0] for row in store.rows(tokenized, "heldout", ["row_ids"])), key=digest)
+    wanted = {each: place for place, each in enumerate(ids[: config.samples])}
+    rows = (row for row in store.rows(mixed, "heldout") if row["id"] in wanted)
+    for row in sorted(rows, key=lambda row: wanted[row["id"]]):
         first_answer = next(i for i, message in enumerate(row["messages"]) if message["role"] == "assistant")
         asked: list[Message] = row["messages"][:first_answer]
         item = Item(item_id=row["id"], cluster=row["source"], question=asked[-1]["content"])

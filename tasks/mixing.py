@@ -6,7 +6,7 @@ refused, with what would make it possible. Rows are chosen from their small colu
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -76,8 +76,11 @@ class ImpossibleMixtureError(Exception):
 
 
 @stage("mixing", version=2)
-def mix(out: Attempt, config: MixingConfig, deduplicated: Artifact) -> None:
-    """Give each role its share of what the model sees."""
+def mix(out: Attempt, config: MixingConfig, deduplicated: Artifact, sources: Mapping[str, str] = {}) -> None:
+    """Give each role its share of what the model sees.
+
+    `sources` are those that the recipe means to train on, with their roles: one without rows is told of.
+    """
     rows = _small_columns(out, deduplicated)
     is_training = (rows["split"] == "train").to_numpy()
     training = rows.filter(pl.col("split") == "train")
@@ -87,11 +90,11 @@ def mix(out: Attempt, config: MixingConfig, deduplicated: Artifact) -> None:
     shown = rows.with_columns(copies=copies, kind=kinds).filter(pl.col("copies") > 0)
     left = int(is_training.sum()) - len(shown)
     out.counts = Counts(read=len(rows), kept=len(rows) - left, dropped={"not sampled": left} if left else {})
-    out.facts["roles"], out.facts["shares"] = _shares_tables(
-        config, requested_shares(config, training), training, shown
-    )
+    gone = {name: role for name, role in sources.items() if name not in training["source"]}
+    requested = requested_shares(config, training)
+    out.facts["roles"], out.facts["shares"] = _shares_tables(config, requested, training, shown, gone)
     out.facts["diversity"], out.facts["task_types"] = diversity_table(shown), task_table(shown)
-    for sentence in advice(config, training, shown):
+    for sentence in (*_absences(gone, rows), *advice(config, training, shown)):
         out.warn(sentence)
 
 
@@ -262,22 +265,39 @@ def _dropped(left: pa.Table, reasons: dict[str, str]) -> pa.Table:
 
 
 def _shares_tables(
-    config: MixingConfig, requested: Shares, training: pl.DataFrame, shown: pl.DataFrame
+    config: MixingConfig, requested: Shares, training: pl.DataFrame, shown: pl.DataFrame, gone: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Requested against achieved, by role and by source; of a role's share each source asks for what it brings."""
+    """Requested against achieved, by role and by source; of a role's share each source asks for what it brings, and
+    one that is gone for nothing."""
     there = _grouped(config, training).with_columns(weight=_weights(config, training), role=training["role"])
     of_source = there.group_by("source", "role", "group").agg(pl.col("weight").sum())
     of_group = dict(there.group_by("group").agg(pl.col("weight").sum()).iter_rows())
-    asked: dict[tuple[str, ...], float] = {
-        (role, source): float(requested.get(group, Fraction()) * weight / of_group[group])
-        for source, role, group, weight in of_source.sort("role", "source").iter_rows()
-    }
+    asked: dict[tuple[str, ...], float] = {(role, source): 0.0 for source, role in gone.items()}
+    for source, role, group, weight in of_source.iter_rows():
+        asked[role, source] = float(requested.get(group, Fraction()) * weight / of_group[group])
+    asked = dict(sorted(asked.items()))
     weight = "shown" if config.by == "rows" else "tokens"
     of_role: dict[str, float] = {}
     for (role, _), share in asked.items():
         of_role[role] = of_role.get(role, 0.0) + share
     roles = shares_table(shown, ("role",), {(role,): share for role, share in of_role.items()}, weight)
     return roles, shares_table(shown, ("role", "source"), asked, weight)
+
+
+def _absences(gone: Mapping[str, str], rows: pl.DataFrame) -> Iterator[str]:
+    """A sentence for each source that was to be trained on and has no row left for it."""
+    for source in sorted(gone):
+        if held := int((rows["source"] == source).sum()):
+            yield (
+                f"the mixture has no row of {source}: all that are left, {held:,}, are held out. Add rows to it, or "
+                "take it out of the recipe."
+            )
+        else:
+            yield (
+                f"the mixture has no row of {source}: all were dropped before. `fettle show {source}:LINE` tells why a "
+                "row went; if others hold copies of them, name it in deduplication.priority, else mend it, or take it "
+                "out of the recipe."
+            )
 
 
 def advice(config: MixingConfig, training: pl.DataFrame, shown: pl.DataFrame) -> Iterator[str]:

@@ -71,6 +71,7 @@ def publish(out: Attempt, about: About, trained: Artifact, evaluated: Artifact) 
     """Write the report page and the model card from the artifacts that led here."""
     facts = gather(out.store, about.name, about.base_model, trained, evaluated)
     out.write_file("report.html", render(facts).encode())
+    out.write_file("masks.html", _mask_page(out.store, evaluated))
     out.write_file("README.md", card(facts).encode())
     out.write_file("gates.json", out.store.read_file(evaluated, "gates.json"))
     out.counts = Counts(read=len(facts.scores), kept=len(facts.scores))
@@ -139,6 +140,7 @@ def gather(store: Store, name: str, base_model: str, trained: Artifact, evaluate
             for manifest in reversed(manifests.values())
             for sentence in manifest.warnings
         ),
+        masks=_masks(by_stage["tokenization"].facts["masks"]),
         samples=tuple(_sample(row) for row in store.rows(evaluated, "samples")),
         forgotten=tuple(_forgotten(row) for row in store.rows(evaluated, "forgotten"))[:MOST_FORGOTTEN],
         lineage=_lineage(tree(store, evaluated.address)),
@@ -147,6 +149,16 @@ def gather(store: Store, name: str, base_model: str, trained: Artifact, evaluate
         limits=_limits(gates, by_stage),
         advice=tuple(_advice(gates)),
     )
+
+
+def _mask_page(store: Store, evaluated: Artifact) -> bytes:
+    manifests = ancestors(store, evaluated.address).values()
+    return store.read_file(next(m.artifact for m in manifests if m.identity.stage == "tokenization"), "masks.html")
+
+
+def _masks(figures: list[dict[str, Any]]) -> str:
+    turns, proven = (sum(each[name] for each in figures) for name in ("turns", "proven"))
+    return f"The masks of {proven:,} of {turns:,} answers are proven: just what the assistant says is trained."
 
 
 def _stage(store: Store, manifest: Manifest) -> StageFacts:

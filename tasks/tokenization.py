@@ -1,52 +1,42 @@
-"""Tokenize: conversations as packed rows of token ids, with labels on the assistant's tokens only.
+"""Tokenize: conversations as packed rows of token ids, with labels on what the model itself must write.
 
-Each conversation is rendered and tokenised once, as a whole; labels follow from character offsets, and every row's
-trained text is compared with the assistant's messages before it is stored.
+Each conversation is rendered and tokenised once, as a whole; labels follow from character offsets; and what will be
+trained is read back from the tokens and compared with the assistant's messages before it is stored.
 """
 
+import datetime
 import json
 import math
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.algorithms.encoding import TEXTS_PER_BATCH, TextEncoder, load_encoder
-from tasks.algorithms.masking import NOT_TRAINED, labels
-from tasks.algorithms.packing import pack
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, Span, is_trained
+from tasks.algorithms.encoding import TextEncoder, load_encoder
+from tasks.algorithms.masking import NOT_TRAINED
+from tasks.algorithms.packing import Packed, pack
+from tasks.algorithms.rendering import DEFAULT_DATE, PLAIN_TEMPLATE, ChatTemplate, Trained
+from tasks.algorithms.samples import SEQUENCES, Pieces, TooLong
+from tasks.algorithms.token_arrays import Places
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, read_bytes
 from tasks.artifacts.store import Attempt
 from tasks.caching import stage
 from tasks.config import Config
-from tasks.conversation import DROPPED, dropped_row
+from tasks.conversation import DROPPED
+from tasks.proven_samples import HEAD, ControlTokens, Reading, Side
 
-_IDS = pa.list_(pa.int32())
-SEQUENCES = pa.schema(
-    [
-        ("input_ids", _IDS),
-        ("labels", _IDS),
-        ("position_ids", _IDS),
-        ("lengths", _IDS),
-        ("row_ids", pa.list_(pa.string())),
-    ]
-)
-"""A row of one or more samples: `position_ids` begin again at 0 with each, `lengths` are their token counts."""
 HELDOUT = pa.schema([*SEQUENCES, ("source", pa.string())])
 """Held-out conversations: one sample a row, never packed."""
-_KEPT_OF_ROWS = frozenset(("id", "split", "source", "file", "line", "copies"))
 _ROWS_PER_TABLE = 4096
 _ROUND_LENGTH_TO = 8
-_CHARACTERS_OF_CALLS = 3
-"""How much longer than its stored JSON a template may write a tool call: escapes, indents, tags."""
-_MOST_LITERAL_CHARACTERS = 64
-"""What a template may write around an answer and have trained: its end token, an empty thought."""
+_FAR_ABOVE = 8
+"""How many times the rows' length the model's must be for a word about it."""
 
 
 class TokenizationConfig(Config):
@@ -54,231 +44,129 @@ class TokenizationConfig(Config):
 
     max_length: int | None = Field(None, ge=16)
     """Tokens of a row; from the data's 99th percentile when not set, at most what the model holds."""
+    too_long: TooLong = "turn"
+    """What is longer: ends behind its last whole answer, is cut anywhere, is split into several, or is dropped."""
     packing: bool = True
     """Whether several samples share a row, each blind to the others."""
+    turns: Literal["all", "last"] = "all"
+    """Which of the assistant's turns are trained; those of weight 0 never are."""
+    reasoning: bool = True
+    """Whether what a thinking model writes before its answer is trained."""
+    tool_calls: bool = True
+    """Whether calls of tools are trained."""
+    control_tokens: ControlTokens = "neutralise"
+    """Messages that spell a control token of the tokenizer: it stays text, the row is dropped, or it takes effect."""
     chat_template: str | None = None
-    """A Jinja chat template in place of the tokenizer's own."""
+    """A Jinja chat template, or the path of a .jinja file, in place of the tokenizer's own."""
+    date: datetime.date = DEFAULT_DATE
+    """What templates that write today's date write: fixed, so that the same recipe gives the same bytes."""
+    min_proven: float = Field(0.99, gt=0, le=1)
+    """Share of rows whose mask must be proven; those whose is not are dropped, and with fewer the stage fails."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Orders samples of equal length before they are packed."""
 
-
-TokenIds = npt.NDArray[np.int32]
-Thing = TypeVar("Thing")
-
-
-class MaskError(Exception):
-    """What would be trained is not what the assistant said."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A tokenised conversation."""
-
-    row: dict[str, Any]
-    """Its id, split, origin and copies."""
-    ids: TokenIds
-    labels: TokenIds
-    unshown_call: str | None = None
-    """A tool call that the chat template leaves out of the text, so that an empty answer would be learnt."""
-    graded_turns: int = 0
-    """Turns with a loss weight between or above 0 and 1."""
+    @property
+    def trained(self) -> Trained:
+        """Which parts of a conversation are trained."""
+        return Trained(turns=self.turns, reasoning=self.reasoning, tool_calls=self.tool_calls)
 
 
 @stage("tokenization", version=2)
 def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenizer: Resource) -> None:
-    """Render, tokenise, label and pack the mixture; the held-out side is never packed."""
+    """Render, tokenise, label, prove and pack the mixture; the held-out side is never packed."""
     encoder = load_encoder(tokenizer)
-    template = chat_template(encoder, config.chat_template)
-    training = list(_samples(out, encoder, template, mixed, "mixture"))
-    heldout = list(_samples(out, encoder, template, mixed, "heldout"))
-    max_length = _max_length(config, [len(sample.ids) for sample in training], tokenizer)
-    kept, gone, cut = _cut(training, max_length)
-    kept_heldout, gone_heldout, _ = _cut(heldout, max_length)
-    _warn_of_weights(out, training)
-    _warn_of_lost_sources(out, training, gone)
-    if not kept:
-        raise ValueError(f"none of {len(training):,} rows has a trainable token among its first {max_length}")
-    rows = _pack(config, kept, max_length)
-    figures = Counter[str]()
-    for chunk in _chunks(rows):
-        table = [_sequence(samples) for samples in chunk]
-        figures.update(_figures(table))
-        out.write("sequences", pa.Table.from_pylist(table, SEQUENCES))
-    for held in _chunks(kept_heldout):
-        out.write("heldout", pa.Table.from_pylist([_heldout_row(sample) for sample in held], HELDOUT))
-    if not kept_heldout:
-        out.write("heldout", HELDOUT.empty_table())
-    out.write("dropped", pa.Table.from_pylist([*gone, *gone_heldout], DROPPED))
+    template = chat_template(encoder, config)
+    reading = Reading(out, encoder, template, config.trained, config.control_tokens)
+    with tempfile.TemporaryDirectory(prefix="fettle-tokenization-") as scratch:
+        training = reading.side(mixed, "mixture", Path(scratch))
+        heldout = reading.side(mixed, "heldout", Path(scratch))
+        reading.require_proof(config.min_proven)
+        max_length = _max_length(config, training.samples.lengths, _model_length(tokenizer))
+        for side in (training, heldout):
+            side.cut(max_length, config.too_long)
+        if not len(training.pieces.sample):
+            raise ValueError(f"no row of {training.rows.num_rows:,} is left to train on: {_reasons(training)}")
+        out.facts |= _write_sequences(out, training, _layout(config, training, max_length), max_length)
+        _write_heldout(out, heldout)
+        reading.write_proof([training, heldout])
+    for side in (training, heldout):
+        out.write("dropped", _dropped(side))
     out.write("template", pa.table({"text": [template.source]}))
-    dropped = dict(Counter(row["reason"] for row in (*gone, *gone_heldout)))
-    out.counts = Counts(read=len(training) + len(heldout), kept=len(kept) + len(kept_heldout), dropped=dropped)
-    out.facts |= _shares(figures, max_length, cut)
+    read = training.rows.num_rows + heldout.rows.num_rows
+    reasons = Counter(reason for side in (training, heldout) for reason, _ in side.gone.values())
+    out.counts = Counts(read=read, kept=read - reasons.total(), dropped=dict(sorted(reasons.items())))
+    for sentence in reading.warnings():
+        out.warn(sentence)
+    _warn_of_lost_sources(out, training)
+    _warn_of_length(out, config, max_length, _model_length(tokenizer))
 
 
-def chat_template(encoder: TextEncoder, override: str | None) -> ChatTemplate:
+def chat_template(encoder: TextEncoder, config: TokenizationConfig) -> ChatTemplate:
     """The recipe's template, else the tokenizer's, else the plain one."""
-    return ChatTemplate(override or encoder.chat_template or PLAIN_TEMPLATE, bos=encoder.bos, eos=encoder.eos)
+    source = config.chat_template or encoder.chat_template or PLAIN_TEMPLATE
+    return ChatTemplate(source, bos=encoder.bos, eos=encoder.eos, date=config.date)
 
 
-def _samples(
-    out: Attempt, encoder: TextEncoder, template: ChatTemplate, mixed: Artifact, table: str
-) -> Iterator[Sample]:
-    done, total = 0, mixed.tables[table].rows
-    for part in out.store.tables(mixed, table):
-        for batch in part.to_batches(max_chunksize=TEXTS_PER_BATCH):
-            rows = batch.to_pylist()
-            rendered = [template.trained(row["messages"], row["tools"]) for row in rows]
-            encodings = encoder.encode([text for text, _ in rendered])
-            for row, (text, spans), encoding in zip(rows, rendered, encodings, strict=True):
-                made = labels(encoding.ids, encoding.offsets, spans)
-                _prove(row, text, encoding.offsets, made)
-                unshown = _unshown_call(row, text, spans)
-                graded = sum(message["weight"] not in (None, 0, 1) for message in row["messages"])
-                slim = {name: value for name, value in row.items() if name in _KEPT_OF_ROWS}
-                yield Sample(slim, np.array(encoding.ids, np.int32), np.array(made, np.int32), unshown, graded)
-            done += len(rows)
-            out.progress(done, total, f"{table} rows")
+def _reasons(side: Side) -> str:
+    counted = Counter(reason for reason, _ in side.gone.values())
+    examples = dict(reversed(side.gone.values()))
+    return "; ".join(f"{number:,} {reason}, such as: {examples[reason]}" for reason, number in counted.most_common())
 
 
-def _prove(row: dict[str, Any], text: str, offsets: Sequence[tuple[int, int]], made: Sequence[int]) -> None:
-    """Every answer stands whole in the text of the trained tokens, each with an end behind it, and little else does."""
-    covered, reached = [], 0
-    for (begin, end), label in zip(offsets, made, strict=True):
-        # The tokens of one character's bytes all carry the whole character's offsets.
-        if label != NOT_TRAINED and end > reached:
-            covered.append(text[max(begin, reached) : end])
-            reached = end
-    trained, place, slack = "".join(covered), 0, 0
-    for number, message in enumerate(message for message in row["messages"] if is_trained(message)):
-        answer = message["content"].strip()
-        slack += _MOST_LITERAL_CHARACTERS + len(message["reasoning"] or "")
-        found = trained.find(answer, place)
-        if found < 0:
-            raise _mask_error(row, f"answer {number + 1} is not what its labels cover")
-        if found - place > slack or (number and answer and not trained[place:found].strip()):
-            raise _mask_error(row, f"before answer {number + 1} is trained: {trained[place:found]!r:.80}")
-        place = found + len(answer)
-        slack = _CHARACTERS_OF_CALLS * len(message["tool_calls"] or "")
-    if not 0 < len(trained[place:].strip()) <= _MOST_LITERAL_CHARACTERS + slack:
-        raise _mask_error(row, f"after the last answer is trained: {trained[place:]!r:.80}; its end token should be")
+def _dropped(side: Side) -> pa.Table:
+    places = sorted(side.gone)
+    told = [pa.array([side.gone[place][number] for place in places], pa.string()) for number in (0, 1)]
+    rows = side.rows.select(HEAD.names[:-1]).take(pa.array(places, pa.int64()))
+    return pa.Table.from_arrays([*(column.combine_chunks() for column in rows.columns), *told], schema=DROPPED)
 
 
-def _unshown_call(row: dict[str, Any], text: str, spans: Sequence[Span]) -> str | None:
-    trained = [message for message in row["messages"] if is_trained(message)]
-    for message, (begin, end) in zip(trained, spans, strict=True):
-        for call in json.loads(message["tool_calls"] or "[]"):
-            name = str(call["function"]["name"])
-            if name not in text[begin:end]:
-                return name
-    return None
-
-
-def _warn_of_weights(out: Attempt, samples: Sequence[Sample]) -> None:
-    graded = sum(sample.graded_turns for sample in samples)
-    if graded:
-        out.warn(
-            f"{graded:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight 1. "
-            "Round the weights in the source if that is not what you want."
-        )
-
-
-def _warn_of_lost_sources(out: Attempt, samples: Sequence[Sample], gone: Sequence[dict[str, Any]]) -> None:
-    rows = Counter(sample.row["source"] for sample in samples)
-    lost = Counter((row["source"], row["reason"]) for row in gone)
-    for (source, reason), number in sorted(lost.items()):
-        if 2 * number > rows[source]:
-            out.warn(
-                f"source {source}: {number:,} of {rows[source]:,} rows are dropped for the reason {reason!r}; a chat "
-                "template that writes what they hold, or a greater tokenization.max_length, keeps them"
-            )
-
-
-def _mask_error(row: dict[str, Any], what: str) -> MaskError:
-    return MaskError(
-        f"{row['source']} {row['file']}:{row['line']}: {what}. "
-        "The tokenizer or the chat template changes the text in a way that labels cannot follow"
-    )
-
-
-def _max_length(config: TokenizationConfig, lengths: Sequence[int], tokenizer: Resource) -> int:
-    model_length = _model_length(tokenizer)
+def _max_length(config: TokenizationConfig, lengths: Places, model_length: int | None) -> int:
     if config.max_length is not None:
         if model_length is not None and config.max_length > model_length:
             raise ValueError(
                 f"tokenization.max_length is {config.max_length}, but the model holds {model_length} tokens; lower it"
             )
         return config.max_length
-    longest = float(np.quantile(lengths, 0.99, method="higher")) if lengths else _ROUND_LENGTH_TO
+    longest = float(np.quantile(lengths, 0.99, method="higher")) if len(lengths) else _ROUND_LENGTH_TO
     rounded = math.ceil(longest / _ROUND_LENGTH_TO) * _ROUND_LENGTH_TO
     return min(rounded, model_length) if model_length is not None else rounded
 
 
 def _model_length(tokenizer: Resource) -> int | None:
+    """The most tokens that the model's positions reach to, where its configuration tells."""
     if "config.json" not in tokenizer.files:
         return None
-    length = json.loads(read_bytes(tokenizer, "config.json")).get("max_position_embeddings")
-    return length if isinstance(length, int) else None
+    settings = json.loads(read_bytes(tokenizer, "config.json"))
+    for each in (settings, settings.get("text_config") or {}):
+        for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+            if isinstance(each.get(name), int):
+                return int(each[name])
+    return None
 
 
-def _cut(samples: Sequence[Sample], max_length: int) -> tuple[list[Sample], list[dict[str, Any]], int]:
-    kept, gone, cut = [], [], 0
-    for sample in samples:
-        if sample.unshown_call is not None:
-            evidence = f"the call of {sample.unshown_call} is not in the text; name a chat template that writes calls"
-            gone.append(dropped_row(sample.row, "tool call not in the chat template", evidence))
-            continue
-        short = Sample(sample.row, sample.ids[:max_length], sample.labels[:max_length])
-        # The first token has nothing before it, so its label is never trained.
-        if (short.labels[1:] == NOT_TRAINED).all():
-            evidence = f"none among the first {max_length} of {len(sample.ids)} tokens"
-            gone.append(dropped_row(sample.row, "no trainable token", evidence))
-            continue
-        cut += len(sample.ids) > max_length
-        kept.append(short)
-    return kept, gone, cut
-
-
-def _pack(config: TokenizationConfig, samples: Sequence[Sample], max_length: int) -> list[list[Sample]]:
-    """The samples of each row, in the order in which rows are trained on."""
-    shown = [sample for sample in samples for _ in range(sample.row["copies"])]
-    order = np.random.default_rng(config.seed).permutation(len(shown)).tolist()
+def _layout(config: TokenizationConfig, side: Side, max_length: int) -> tuple[Pieces, Packed]:
+    """Every piece as often as it is shown, and the pieces of each row."""
+    copies = side.rows["copies"].to_numpy()[side.row[side.pieces.sample]]
+    shown = side.pieces.chosen(np.repeat(np.arange(len(copies)), copies))
+    order = np.random.default_rng(config.seed).permutation(len(shown.sample))
     if not config.packing:
-        return [[shown[index]] for index in order]
-    rows = pack([len(sample.ids) for sample in shown], max_length, order)
-    return [[shown[index] for index in row] for row in rows]
+        return shown, Packed(order, np.arange(len(order) + 1))
+    return shown, pack(shown.lengths, max_length, order)
 
 
-def _chunks(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
-    for begin in range(0, len(things), _ROWS_PER_TABLE):
-        yield things[begin : begin + _ROWS_PER_TABLE]
-
-
-def _sequence(samples: Sequence[Sample]) -> dict[str, Any]:
-    labels = np.concatenate([sample.labels for sample in samples])
-    labels[np.cumsum([0, *(len(sample.labels) for sample in samples[:-1])])] = NOT_TRAINED
-    return {
-        "input_ids": np.concatenate([sample.ids for sample in samples]),
-        "labels": labels,
-        "position_ids": [position for sample in samples for position in range(len(sample.ids))],
-        "lengths": [len(sample.ids) for sample in samples],
-        "row_ids": [sample.row["id"] for sample in samples],
-    }
-
-
-def _heldout_row(sample: Sample) -> dict[str, Any]:
-    return {**_sequence([sample]), "source": sample.row["source"]}
-
-
-def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return {
-        "rows": len(rows),
-        "tokens": sum(len(row["input_ids"]) for row in rows),
-        "trained": sum(int((row["labels"] != NOT_TRAINED).sum()) for row in rows),
-    }
-
-
-def _shares(figures: Counter[str], max_length: int, cut: int) -> dict[str, Any]:
-    rows, tokens, trained = figures["rows"], figures["tokens"], figures["trained"]
+def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], max_length: int) -> dict[str, Any]:
+    pieces, packed = layout
+    ids = side.rows["id"].combine_chunks().take(pa.array(side.row[pieces.sample]))
+    rows, tokens, trained = len(packed.offsets) - 1, 0, 0
+    for begin in range(0, rows, _ROWS_PER_TABLE):
+        offsets = packed.offsets[begin : begin + _ROWS_PER_TABLE + 1]
+        order = packed.order[offsets[0] : offsets[-1]]
+        table = side.samples.rows(pieces, ids, order, offsets - offsets[0])
+        out.write("sequences", table)
+        labels = table["labels"].combine_chunks().flatten()
+        tokens += len(labels)
+        trained += pc.sum(pc.not_equal(labels, NOT_TRAINED)).as_py() or 0
+        out.progress(min(begin + _ROWS_PER_TABLE, rows), rows, "sequences")
     return {
         "max_length": max_length,
         "sequences": rows,
@@ -286,5 +174,40 @@ def _shares(figures: Counter[str], max_length: int, cut: int) -> dict[str, Any]:
         "trained_tokens": trained,
         "trained_share": round(trained / tokens, 4) if tokens else 0.0,
         "fill": round(tokens / (rows * max_length), 4) if rows else 0.0,
-        "rows_cut": cut,
+        "rows_cut": side.cut_rows,
     }
+
+
+def _write_heldout(out: Attempt, side: Side) -> None:
+    """One row a conversation: of one that gives several pieces, the last, which holds its last answer."""
+    row = side.row[side.pieces.sample]
+    last = np.flatnonzero(np.append(row[1:] != row[:-1], True)) if len(row) else np.empty(0, np.int64)
+    pieces = side.pieces.chosen(last)
+    ids = side.rows["id"].combine_chunks().take(pa.array(row[last]))
+    sources = side.rows["source"].combine_chunks().take(pa.array(row[last]))
+    out.write("heldout", HELDOUT.empty_table())
+    for begin in range(0, len(last), _ROWS_PER_TABLE):
+        order = np.arange(begin, min(begin + _ROWS_PER_TABLE, len(last)))
+        table = side.samples.rows(pieces, ids, order, np.arange(len(order) + 1))
+        columns = [*table.columns, sources.slice(begin, len(order))]
+        out.write("heldout", pa.Table.from_arrays(columns, schema=HELDOUT))
+
+
+def _warn_of_length(out: Attempt, config: TokenizationConfig, max_length: int, model_length: int | None) -> None:
+    if config.max_length is None and model_length is not None and model_length >= _FAR_ABOVE * max_length:
+        out.warn(
+            f"rows hold {max_length:,} tokens, the 99th percentile of the data, and the model {model_length:,}; it is "
+            "not trained on longer texts. Set tokenization.max_length if they matter, or to silence this."
+        )
+
+
+def _warn_of_lost_sources(out: Attempt, side: Side) -> None:
+    sources = side.rows["source"].to_pylist()
+    rows = Counter(sources)
+    lost = Counter((sources[place], reason) for place, (reason, _) in side.gone.items())
+    for (source, reason), number in sorted(lost.items()):
+        if 2 * number > rows[source]:
+            out.warn(
+                f"source {source}: {number:,} of {rows[source]:,} rows are dropped for the reason {reason!r}; a chat "
+                "template that writes what they hold, or a greater tokenization.max_length, keeps them"
+            )

@@ -17,7 +17,7 @@ from tasks.config import Config
 from tasks.heldout import write_heldout
 from tasks.methods import Full, Method
 from tasks.trainer import launch
-from tasks.trainer.job import Dtype, TrainingJob
+from tasks.trainer.job import Attention, Dtype, TrainingJob
 
 TRAINER = "tasks.trainer.train"
 
@@ -47,6 +47,11 @@ class TrainingConfig(Config):
     """How many times the held-out loss is measured while training."""
     heldout_rows: int = Field(256, ge=0)
     """Most held-out rows it is measured on, chosen by a stable hash."""
+    attention: Attention = "auto"
+    """Which attention computes; auto is flash_attention_2 where it is installed and fits, else sdpa. One that lets
+    packed samples see each other is refused before the first step."""
+    group_by_length: bool = False
+    """Rows of similar length share a batch, so that little is padded; only without tokenization.packing."""
     gradient_checkpointing: bool = False
     """Compute activations twice to save memory; about a third slower."""
     dtype: Dtype = "auto"
@@ -70,7 +75,7 @@ class TrainingConfig(Config):
         return self.model_dump(mode="json", exclude={"timeout_seconds"})
 
 
-@stage("training", version=1)
+@stage("training", version=2)
 def train(out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model: Resource) -> None:
     """Fine-tune the base model on the sequences; the best checkpoint by held-out loss is what is kept."""
     rows = tokenized.tables["sequences"].rows

@@ -1,31 +1,44 @@
 """A tokenizer read from its files, without transformers and without torch."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tokenizers import Encoding, Tokenizer
+import pyarrow.compute as pc
+from tokenizers import AddedToken, Encoding, Tokenizer
 
-from tasks.algorithms.token_counts import Counts, TokenCounts
+from tasks.algorithms.added_tokens import added_tokens
+from tasks.algorithms.neutral_tokens import NeutralTokens
+from tasks.algorithms.piece_tokens import Counts, PieceTokens
+from tasks.algorithms.plain_tokens import are_equal, interleaved, plain_tokens, texts_of
+from tasks.algorithms.token_arrays import Ranges, Tokens
 from tasks.algorithms.token_edges import parts_at_edges
+from tasks.algorithms.tokenizer_files import Spelling, as_it_encodes, spelling
 from tasks.artifacts.resource import Resource, ResourceError, read_bytes
 
 TEXTS_PER_BATCH = 1000
+_PROVEN_TEXTS = 256
+"""So many of each run's own texts are tokenised both ways."""
+_GIVEN_UP = (
+    "The fast tokenisation differed from the tokenizer's own on texts of this run, so all texts were tokenised by the "
+    "tokenizer itself, which takes longer."
+)
+_TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 
 
 class TextEncoder:
-    """Tokenises texts with character offsets; knows the special tokens and the chat template that came along."""
+    """Tokenises texts with the bytes that each token takes; knows the special tokens and the chat template given."""
 
     def __init__(self, tokenizer: Tokenizer, settings: dict[str, Any], chat_template: str | None) -> None:
-        self.tokenizer = tokenizer
-        # The files may say "pad to 512" or "cut at 512"; here every token counts.
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
+        self.tokenizer = as_it_encodes(tokenizer, _named_tokens(settings))
         self.settings = settings
         self.chat_template = chat_template
+        self.notes: list[str] = []
+        """What the user must know of how texts were tokenised."""
+        self._unproven = _PROVEN_TEXTS
 
     @property
     def bos(self) -> str | None:
@@ -42,20 +55,78 @@ class TextEncoder:
             raise ResourceError(f"the tokenizer's eos_token is {eos!r}, which is none of its tokens; name one that is")
         return eos
 
+    @cached_property
+    def special(self) -> tuple[str, ...]:
+        """The control tokens, spelled out."""
+        named = _named_tokens(self.settings)
+        return tuple(each.content for each in self._added if each.special or each.content in named)
+
+    @cached_property
+    def added(self) -> tuple[str, ...]:
+        """Tokens that are found as they are spelled like control tokens, but are none."""
+        return tuple(each.content for each in self._added if each.content not in self.special)
+
+    @cached_property
+    def _added(self) -> list[AddedToken]:
+        return [token for _, token in sorted(self.tokenizer.get_added_tokens_decoder().items()) if token.content]
+
+    @cached_property
+    def spelling(self) -> Spelling | None:
+        """The bytes that each id stands for; None where a tokenizer changes texts, so that ids do not spell them."""
+        return spelling(self.tokenizer)
+
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Encodings of texts that already hold their special tokens."""
         encodings: list[Encoding] = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return encodings
 
+    def tokens(self, texts: pa.Array, plain: Ranges) -> Tokens:
+        """All tokens of texts that spell their special tokens; what lies in plain ranges is never a control token."""
+        has_plain = np.diff(plain.offsets) > 0
+        if not has_plain.any():
+            return self._tokens(texts)
+        chosen = pa.array(has_plain)
+        ranges = [
+            list(zip(plain.begins[begin:end].tolist(), plain.ends[begin:end].tolist(), strict=True))
+            for begin, end in zip(plain.offsets[:-1][has_plain], plain.offsets[1:][has_plain], strict=True)
+        ]
+        neutral = self._neutral_tokens(texts.filter(chosen).to_pylist(), ranges)
+        others = pc.if_else(chosen, pa.scalar("", texts.type), texts)
+        return interleaved(self._tokens(others), has_plain, neutral)
+
+    def _tokens(self, texts: pa.Array) -> Tokens:
+        if self._pieces is not None:
+            made = self._pieces.tokens(texts)
+            if self._is_proven(texts, made):
+                return made
+            self.notes.append(_GIVEN_UP)
+            self._pieces = None
+        return plain_tokens(self.tokenizer, texts.to_pylist())
+
+    def _is_proven(self, texts: pa.Array, made: Tokens) -> bool:
+        """Compare the first texts of all with what the tokenizer itself says."""
+        count = min(self._unproven, len(texts))
+        places = np.linspace(0, len(texts) - 1, count).astype(np.int64) if count else np.empty(0, np.int64)
+        self._unproven -= count
+        wanted = plain_tokens(self.tokenizer, texts.take(pa.array(places)).to_pylist())
+        return are_equal(texts_of(made, places), wanted)
+
+    @cached_property
+    def _neutral_tokens(self) -> NeutralTokens:
+        return NeutralTokens(self.tokenizer)
+
+    @cached_property
+    def _pieces(self) -> PieceTokens | None:
+        added = added_tokens(self.tokenizer) if parts_at_edges(self.tokenizer) else None
+        return PieceTokens(self.tokenizer, added) if added else None
+
     def count(self, texts: Sequence[str] | pa.Array) -> Counts:
         """How many tokens each text has, special tokens apart."""
         given = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
+        if self._pieces is not None:
+            return self._pieces.counts(given)
         parts = [given.slice(start, TEXTS_PER_BATCH) for start in range(0, len(given), TEXTS_PER_BATCH)]
-        return np.concatenate([np.empty(0, dtype=np.int64), *map(self._counts, parts)])
-
-    @cached_property
-    def _counts(self) -> Callable[[pa.Array], Counts]:
-        return TokenCounts(self.tokenizer) if parts_at_edges(self.tokenizer) else self._count_encodings
+        return np.concatenate([np.empty(0, dtype=np.int64), *map(self._count_encodings, parts)])
 
     def _count_encodings(self, texts: pa.Array) -> Counts:
         encodings = self.tokenizer.encode_batch_fast(texts.to_pylist(), add_special_tokens=False)
@@ -100,3 +171,9 @@ def _tokenizer(tokenizer: Resource) -> Tokenizer:
 
 def _token_text(token: Any) -> str | None:
     return token.get("content") if isinstance(token, dict) else token
+
+
+def _named_tokens(settings: dict[str, Any]) -> set[str]:
+    """The tokens to which the settings give a role."""
+    named = [settings.get(name) for name in _TOKEN_NAMES] + list(settings.get("additional_special_tokens") or [])
+    return {text for text in map(_token_text, named) if text}

@@ -3,17 +3,27 @@
 import json
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, NoReturn
+from datetime import date
+from functools import cached_property
+from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import missing
-
+from tasks.algorithms.answers import EVERYTHING, Conversation, Text, Trained
+from tasks.algorithms.jinja_chat import Drawn, Program, RefusedConversation, Shown, TemplateError, failure
+from tasks.algorithms.text_places import Span
 from tasks.conversation import Message
+
+__all__ = [
+    "DEFAULT_DATE",
+    "PLAIN_TEMPLATE",
+    "ChatTemplate",
+    "RefusedConversation",
+    "Span",
+    "TemplateError",
+    "Text",
+    "Trained",
+    "as_templates_expect",
+    "is_trained",
+]
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -30,72 +40,98 @@ A user turn already ends in the response header, so the template gives the same 
 generation prompt.
 """
 
-Span = tuple[int, int]
+DEFAULT_DATE = date(2024, 7, 26)
+"""Today, for templates that write the date: the one that Llama 3.1 writes where it is told none."""
 
-_HALF_TOKEN = re.compile(r"<[^<>]*$|\[[^\[\]]*$")
-"""What two different tokens after an answer have in common: the `<|` of `<|user|>` and `<|endoftext|>`."""
-
-
-class TemplateError(Exception):
-    """A chat template that cannot be used, or from which the trained spans cannot be read off."""
+_TOKEN = re.compile(r"\s*<[^<>\s]+>")
+_QUESTION: Shown = {"role": "user", "content": "Which?"}
+_ANSWER = "\ufdd0"
+_CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"place": "here"}}}
+_RESULT: Shown = {"role": "tool", "content": "found", "tool_call_id": "call00000", "name": "look"}
 
 
 class ChatTemplate:
     """A compiled template with the special tokens it may name."""
 
-    def __init__(self, source: str, *, bos: str | None, eos: str) -> None:
-        self.source, self.bos, self.eos = source, bos, eos
-        try:
-            assigned = [each.name for each in _ENVIRONMENT.parse(source).find_all(nodes.Name) if each.ctx != "load"]
-            unset = type("_Unset", (_Unset,), {"assigned": frozenset(assigned)})
-            self._template = _ENVIRONMENT.overlay(undefined=unset).from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(f"the chat template is broken in line {error.lineno}: {error.message}") from None
+    def __init__(self, source: str, *, bos: str | None, eos: str, date: date = DEFAULT_DATE) -> None:
+        self.source, self.bos, self.eos, self.date = source, bos, eos, date
+        self.program = Program(source, date)
 
     def render(self, messages: Sequence[Message], tools: str | None = None, *, generation_prompt: bool = False) -> str:
         """The text of a conversation, special tokens included; the tools are a JSON list of schemas."""
         try:
-            return self._template.render(
-                messages=[_as_templates_expect(message) for message in messages],
-                tools=json.loads(tools) if tools else None,
-                bos_token=self.bos or "",
-                eos_token=self.eos,
-                add_generation_prompt=generation_prompt,
-            )
-        except Exception as error:  # a template is a program: it can fail in any way
-            raise TemplateError(f"the chat template failed: {str(error) or type(error).__name__}") from error
+            return self.draw(as_templates_expect(messages), _schemas(tools), generation_prompt).text
+        except RefusedConversation as error:
+            raise TemplateError(f"the chat template failed: {error}") from error.__cause__
 
-    def trained(self, messages: Sequence[Message], tools: str | None = None) -> tuple[str, list[Span]]:
-        """The text, and the spans of every assistant turn: its content and its end-of-turn token.
+    def trained(
+        self, messages: Sequence[Message], tools: str | None = None, choice: Trained = EVERYTHING
+    ) -> list[Text]:
+        """The text, and in it every turn that is trained, with its end-of-turn token.
 
-        The spans are found by rendering the conversation up to each turn, and each is checked to hold the content.
+        More than one text where the template rewrites history, so that no one text holds every turn as it was written.
+        Raises RefusedConversation where the template fails, or where what is trained cannot be told for certain.
         """
-        text = self.render(messages, tools)
-        spans = [self._span(text, messages, tools, i) for i, each in enumerate(messages) if is_trained(each)]
-        return text, spans
+        schemas = _schemas(tools)
+        conversation = Conversation(
+            lambda shown, prompt: self.draw(shown, schemas, prompt),
+            as_templates_expect(messages),
+            self._end,
+            tagged=self.tagged,
+        )
+        turns = [index for index, each in enumerate(messages) if is_trained(each) and _has_words(each, choice)]
+        return conversation.texts(turns[-1:] if choice.turns == "last" else turns, choice)
 
-    def _span(self, text: str, messages: Sequence[Message], tools: str | None, index: int) -> Span:
-        before = self.render(messages[:index], tools, generation_prompt=True)
-        if not text.startswith(before):
+    @cached_property
+    def tagged(self) -> bool:
+        """Whether the template marks what is trained with generation tags."""
+        drawn = self._probe([_QUESTION, {"role": "assistant", "content": _ANSWER}])
+        return drawn is not None and bool(drawn.tags)
+
+    @cached_property
+    def borrowed_ends(self) -> tuple[str, str]:
+        """What ends an answer and what ends a turn of calls where the template itself writes nothing behind an answer.
+
+        GLM's models stop by writing the header of the turn that comes next; so its first token is the end of theirs.
+        """
+        answer = {"role": "assistant", "content": _ANSWER}
+        alone = self._probe([_QUESTION, answer])
+        if alone is None or _ANSWER not in alone.text or alone.text.rpartition(_ANSWER)[2].strip():
+            return "", ""
+        after = self._next_token([_QUESTION, answer], _QUESTION)
+        if not after:
             raise TemplateError(
-                f"the chat template writes the turns before turn {index + 1} differently once that turn is there; "
-                "such templates are not supported yet"
+                "the chat template ends an answer with no token, so a model could never learn to stop; write "
+                "{{ eos_token }} behind the content of the assistant's turns"
             )
-        after = self.render(messages[: index + 1], tools)
-        limit = _common_prefix(text, after)
-        content = messages[index]["content"].strip()
-        begin = text.find(content, len(before), limit)
-        if begin < 0 and after.find(content, len(before)) >= 0 and limit < len(after):
-            raise TemplateError(
-                f"the chat template writes turn {index + 1} differently once turns follow it; "
-                "such templates are not supported yet"
-            )
-        if begin < 0:
-            raise TemplateError(f"the chat template does not show the content of turn {index + 1} as it is")
-        terminator = _HALF_TOKEN.sub("", text[begin + len(content) : limit]).rstrip()
-        if not terminator:
-            raise TemplateError("the chat template ends an answer with no token, so a model could never learn to stop")
-        return len(before), begin + len(content) + len(terminator)
+        calls = {"role": "assistant", "content": "", "tool_calls": [_CALL]}
+        return after, self._next_token([_QUESTION, calls], _RESULT) or after
+
+    def _next_token(self, messages: list[Shown], following: Shown) -> str:
+        before, more = self._probe(messages), self._probe([*messages, following])
+        if before is None or more is None or not more.text.startswith(before.text):
+            return ""
+        found = _TOKEN.match(more.text, len(before.text))
+        return "" if found is None or found[0].strip() == self.bos else found[0]
+
+    def _end(self, message: Shown) -> str:
+        return self.borrowed_ends[bool(message.get("tool_calls"))]
+
+    def _probe(self, messages: list[Shown]) -> Drawn | None:
+        try:
+            return self.draw(messages, None, False)
+        except RefusedConversation:
+            return None
+
+    def draw(self, shown: Sequence[Shown], tools: Any, generation_prompt: bool) -> Drawn:
+        """What the template writes; raises RefusedConversation where it fails, with its words."""
+        variables = {"messages": list(shown), "tools": tools, "bos_token": self.bos or "", "eos_token": self.eos}
+        try:
+            return self.program.draw(variables | {"add_generation_prompt": generation_prompt})
+        except RefusedConversation:
+            raise
+        except Exception as error:  # a template is a program: it can fail in any way
+            raise RefusedConversation(failure(error)) from error
 
 
 def is_trained(message: Message) -> bool:
@@ -103,64 +139,26 @@ def is_trained(message: Message) -> bool:
     return message["role"] == "assistant" and message.get("weight") != 0
 
 
-def _as_templates_expect(message: Message) -> dict[str, Any]:
-    """A message under the names that chat templates look for, with what it has."""
-    shown: dict[str, Any] = {"role": message["role"], "content": message["content"]}
+def _has_words(message: Message, choice: Trained) -> bool:
+    """False for a turn that holds nothing but what the recipe does not train."""
+    if choice.tool_calls or not message.get("tool_calls"):
+        return True
+    return bool(message["content"].strip() or (choice.reasoning and message.get("reasoning")))
+
+
+def _schemas(tools: str | None) -> Any:
+    return json.loads(tools) if tools else None
+
+
+def as_templates_expect(messages: Sequence[Message]) -> list[Shown]:
+    """Messages under the names that chat templates look for, each with what it has."""
+    return [_shown(message) for message in messages]
+
+
+def _shown(message: Message) -> Shown:
+    shown: Shown = {"role": message["role"], "content": message["content"]}
     if message.get("reasoning"):
         shown["reasoning_content"] = shown["thinking"] = message["reasoning"]
     if calls := message.get("tool_calls"):
         shown["tool_calls"] = json.loads(calls)
     return shown | {name: message[name] for name in ("tool_call_id", "name") if message.get(name)}
-
-
-def _common_prefix(left: str, right: str) -> int:
-    if left.startswith(right):
-        return len(right)
-    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-
-
-class _GenerationTag(Extension):
-    """`{% generation %}` … `{% endgeneration %}`: marks that some templates carry; the text is the same without."""
-
-    tags = {"generation"}  # noqa: RUF012 # jinja2 declares it so
-
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-class _Unset(jinja2.Undefined):
-    """A variable without a value. Templates ask whether there is one, and write nothing where there is none.
-
-    But a name to write that the template never sets is misspelt.
-    """
-
-    __slots__ = ()
-    assigned: frozenset[str] = frozenset()
-
-    def __str__(self) -> str:
-        if self._undefined_obj is missing and self._undefined_name not in self.assigned:
-            self._fail_with_undefined_error()
-        return ""
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(value: Any, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, **options)
-
-
-def _environment() -> jinja2.Environment:
-    # The conventions that chat templates are written for; no HTML is made here, so nothing is escaped.
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
-    return environment
-
-
-_ENVIRONMENT = _environment()

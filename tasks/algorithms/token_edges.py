@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 EDGE = re.compile(r"(?<=\S)(?= )|(?<=[0-9A-Za-z])(?=[\t\n!-/:-@\[-^`{-~])")
 
@@ -29,26 +29,19 @@ _SPLITTERS = frozenset({"BertPreTokenizer", "Whitespace"})
 
 def parts_at_edges(tokenizer: Tokenizer) -> bool:
     """True for a tokenizer each of whose steps is known to keep edges; false for one that nobody has looked at."""
-    steps: dict[str, Any] = json.loads(tokenizer.to_str())
-    model, normalizers = steps["model"], _flat(steps["normalizer"], "normalizers")
-    splitters = _flat(steps["pre_tokenizer"], "pretokenizers")
-    if not all(map(_keeps_edges, normalizers)):
+    model = tokenizer.model
+    splitters = _flat(_state(tokenizer.pre_tokenizer), "pretokenizers")
+    if not all(map(_keeps_edges, _flat(_state(tokenizer.normalizer), "normalizers"))):
         return False
-    changes_letters = any(each["type"] in _NORMALIZERS for each in normalizers)
-    if changes_letters and any(token["normalized"] and _stretches(token) for token in steps["added_tokens"]):
-        return False
-    if model["type"] == "BPE" and not model.get("dropout"):
-        return _splits(splitters) if splitters else _merges_apart(model)
-    return model["type"] == "WordPiece" and _splits(splitters)
+    if isinstance(model, models.BPE) and not model.dropout:
+        # Reading a whole vocabulary takes a while.
+        is_whole = all(each["type"] == "Metaspace" and each["replacement"] == "▁" for each in splitters)
+        return _merges_apart(json.loads(tokenizer.to_str())["model"]) if is_whole else _splits(splitters)
+    return isinstance(model, models.WordPiece) and _splits(splitters)
 
 
-def stretching_tokens(tokenizer: Tokenizer) -> list[str]:
-    """The tokens, written out, that take in an edge: a text that holds one must be counted whole."""
-    return [token["content"] for token in json.loads(tokenizer.to_str())["added_tokens"] if _stretches(token)]
-
-
-def _stretches(token: dict[str, Any]) -> bool:
-    return token["rstrip"] or EDGE.search(token["content"]) is not None
+def _state(step: Any) -> dict[str, Any] | None:
+    return None if step is None else json.loads(step.__getstate__())
 
 
 def _flat(step: dict[str, Any] | None, within: str) -> list[dict[str, Any]]:
@@ -83,7 +76,7 @@ def _kind(splitter: dict[str, Any]) -> str:
 
 
 def _merges_apart(model: dict[str, Any]) -> bool:
-    """Whether a model that is given whole texts has no merge across an edge (SentencePiece makes none)."""
+    """Whether a model that is given whole texts, or words, has no merge across an edge (SentencePiece makes none)."""
     if not model["byte_fallback"] or model.get("ignore_merges") or "▁" not in model["vocab"]:
         return False
     pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])

@@ -27,6 +27,7 @@ TOKENIZER_FILES = (
     "chat_template*",
     "vocab*",
     "merges.txt",
+    "*.model",
 )
 MODEL_FILES = (*TOKENIZER_FILES, "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
 

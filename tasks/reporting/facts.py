@@ -352,6 +352,8 @@ class Facts(Config):
     """What the sources hold."""
     warnings: tuple[WarningFacts, ...] = ()
     """What the stages warned of, in their order."""
+    masks: Text = ""
+    """How much of the loss masks is proven; then `masks.html` lies beside the report."""
     lengths: tuple[LengthBand, ...] = ()
     """Lengths of the conversations trained on."""
     samples: tuple[SampleFacts, ...] = ()

@@ -50,6 +50,7 @@ def training_arguments(job: TrainingJob, machine: Machine, checkpoints: Path) ->
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         save_only_model=True,
+        train_sampling_strategy="group_by_length" if job.group_by_length else "random",
         save_total_limit=1,
     )
 
@@ -65,14 +66,13 @@ class FineTuner(SFTTrainer):
         self.remove_callback(PrinterCallback)
         self.journal = journal
         self.step_tokens = 0
-        self.collator = collator
         self.heldout = heldout
         self.heldout_batches = [] if heldout is None else _by_length(heldout, self.args.per_device_train_batch_size)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One micro-batch; `lengths` is not for the model."""
+        """One micro-batch; the count of its tokens is not for the model."""
         inputs: dict[str, Any] = args[1] if len(args) > 1 else kwargs["inputs"]
-        self.step_tokens += int(inputs.pop("lengths").sum())
+        self.step_tokens += int(inputs.pop("tokens"))
         step: Callable[..., torch.Tensor] = super().training_step
         return step(*args, **kwargs)
 
@@ -105,7 +105,7 @@ class FineTuner(SFTTrainer):
         loss_sum, tokens = torch.zeros((), dtype=torch.float64), 0
         with torch.no_grad(), self.compute_loss_context_manager():
             for batch in self._heldout_tensors():
-                outputs = model(**batch, fused_lm_head=True)
+                outputs = model(**batch, use_cache=False, fused_lm_head=True)
                 loss_sum -= outputs.log_probs.double().sum().cpu()
                 tokens += int(outputs.label_mask.sum())
         loss = float(loss_sum) / tokens if tokens else math.nan
@@ -117,12 +117,17 @@ class FineTuner(SFTTrainer):
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the model card of a published model is not TRL's."""
 
+    def inputs_of(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """What the model is given of these rows, on its device."""
+        batch: dict[str, Any] = self.data_collator(rows)
+        batch.pop("tokens", None)
+        inputs: dict[str, Any] = self._prepare_inputs(batch)
+        return inputs
+
     def _heldout_tensors(self) -> Iterator[dict[str, Any]]:
         rows: Any = self.heldout
         for indices in self.heldout_batches:
-            batch = self.collator([rows[index] for index in indices])
-            del batch["lengths"]
-            yield {name: tensor.to(self.args.device) for name, tensor in batch.items()}
+            yield self.inputs_of([rows[index] for index in indices])
 
 
 class HeldoutSchedule(TrainerCallback):

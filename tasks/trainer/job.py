@@ -9,6 +9,7 @@ from tasks.config import Config
 from tasks.methods import Full, Method
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+Attention = Literal["auto", "sdpa", "eager", "flash_attention_2", "flex_attention"]
 
 
 class TrainingJob(Config):
@@ -61,6 +62,12 @@ class TrainingJob(Config):
 
     dtype: Dtype = "auto"
     """Precision of the computation; auto = bfloat16 on GPUs that support it, else float32."""
+
+    attention: Attention = "auto"
+    """Which attention computes; auto = flash_attention_2 where it is installed and fits, else sdpa, else eager."""
+
+    group_by_length: bool = False
+    """Whether rows of similar length share a batch; for rows of one sample each."""
 
     gradient_checkpointing: bool = False
     """Compute activations twice to save memory; about a third slower."""

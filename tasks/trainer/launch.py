@@ -47,6 +47,7 @@ _CHILD_SETTINGS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     # Deterministic matrix products on CUDA; must be set before torch is imported.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "FLASH_ATTENTION_DETERMINISTIC": "1",
 }
 
 

@@ -1,5 +1,6 @@
 """Devices, precision, and models from and to folders."""
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -7,8 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from tokenizers import Tokenizer as Backend
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -16,11 +19,17 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
     "chat_template.jinja",
 )
+
+
+VARIABLE_LENGTH = "flash_attention_2"
+"""The attention that is told where samples begin by cumulative lengths, not by a mask."""
 
 
 class Tokenizer(Protocol):
@@ -64,31 +73,66 @@ def prepare_machine(dtype: str, seed: int) -> Machine:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    """The tokenizer of a folder; where it has a `tokenizer.json`, what that says, as rows are tokenised by it.
+
+    AutoTokenizer builds Llama's tokenizers anew by a rule of its own, which gives other ids at blanks in front.
+    """
+    fast = (folder / "tokenizer.json").is_file()
+    reader: Any = PreTrainedTokenizerFast if fast else AutoTokenizer
+    tokenizer: Any = reader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if fast:
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+        for token in state["added_tokens"]:
+            token["normalized"] &= not token["special"]  # control tokens are found in the text as it is
+        tokenizer._tokenizer = Backend.from_str(json.dumps(state))  # the settings would undo it in any public way
     return cast(Tokenizer, tokenizer)
 
 
-def load_model(folder: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
-    """The causal language model of a folder, on the CPU. Only safetensors are read."""
+def load_model(folder: Path, dtype: torch.dtype, attention: str = "auto") -> Any:
+    """The causal language model of a folder, on the CPU. Only safetensors are read.
+
+    Auto attention is sdpa where the architecture has it, else eager: transformers' own choice.
+    """
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"{folder} holds no .safetensors file. Fettle loads no pickled weights; convert them first.")
     return AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
-        attn_implementation=attention,
+        attn_implementation=None if attention == "auto" else attention,
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
     )
 
 
+def load_model_to_train(folder: Path, dtype: torch.dtype, attention: str, machine: Machine) -> Any:
+    """The model of a folder with the attention asked for; auto is the variable-length one where this machine has it."""
+    flash = machine.device.type == "cuda" and machine.compute_dtype == torch.bfloat16 and is_flash_attn_2_available()
+    try:
+        return load_model(folder, dtype, VARIABLE_LENGTH if attention == "auto" and flash else attention)
+    except (ImportError, ValueError) as error:
+        if attention == "auto" and flash:
+            return load_model(folder, dtype)
+        if attention == "auto":
+            raise
+        raise ValueError(
+            f"training.attention is {attention}, which cannot be used with this model on this machine: {error} "
+            "Set it to auto."
+        ) from error
+
+
+def attention_of(model: Any) -> str:
+    """The name of the attention that a model computes with."""
+    return str(model.config.get_text_config()._attn_implementation)  # no public name
+
+
 def save_model(model: Any, base: Path, output: Path, chat_template: str | None = None) -> None:
-    """Write a model folder: config, safetensors and the base's tokenizer files, byte for byte."""
+    """Write a model folder: config, safetensors, the base's tokenizer files byte for byte, the template trained on."""
     model.save_pretrained(output)
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, output / name)
-    if chat_template is not None and not load_tokenizer(base).chat_template:
+    if chat_template is not None and load_tokenizer(base).chat_template != chat_template:
         (output / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
 
 

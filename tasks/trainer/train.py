@@ -41,15 +41,25 @@ def _train(job: TrainingJob, machine: Any, rows: Any, heldout: Any, scratch: Pat
 
     from tasks.trainer.batches import PackedCollator, measure
     from tasks.trainer.fitting import FineTuner, HeldoutSchedule, training_arguments
+    from tasks.trainer.isolation import prove_isolation
     from tasks.trainer.journal import DivergenceAlarm, Journal
-    from tasks.trainer.models import load_model, load_tokenizer, padding_id, save_model
+    from tasks.trainer.models import (
+        VARIABLE_LENGTH,
+        attention_of,
+        load_model_to_train,
+        load_tokenizer,
+        padding_id,
+        save_model,
+    )
 
     tokenizer = load_tokenizer(job.base_model)
     # Full training in bfloat16 keeps float32 weights and computes in bfloat16: steps of a usual learning rate are
     # smaller than bfloat16 can add to a weight. Frozen weights never change, so they may be held in bfloat16.
-    model = load_model(job.base_model, torch.float32 if job.method.trains_base else machine.compute_dtype)
+    dtype = torch.float32 if job.method.trains_base else machine.compute_dtype
+    model = load_model_to_train(job.base_model, dtype, job.attention, machine)
     extent = measure(rows)
     _refuse_misfits(extent, model)
+    _refuse_grouping(job, extent)
     if heldout is not None:
         _refuse_misfits(measure(heldout), model)
     parameters = sum(weight.numel() for weight in model.parameters())
@@ -60,6 +70,7 @@ def _train(job: TrainingJob, machine: Any, rows: Any, heldout: Any, scratch: Pat
         "parameters": parameters,
         "trainable_parameters": sum(weight.numel() for weight in prepared.parameters() if weight.requires_grad),
         "trained_tokens": round(extent.trained_tokens * job.epochs),
+        "attention": attention_of(model),
     }
     journal = Journal(DivergenceAlarm(model.get_input_embeddings().num_embeddings))
     trainer = FineTuner(
@@ -69,10 +80,11 @@ def _train(job: TrainingJob, machine: Any, rows: Any, heldout: Any, scratch: Pat
         train_dataset=rows,
         processing_class=tokenizer,
         callbacks=[HeldoutSchedule(journal, job.evaluations if job.heldout else 0, facts)],
-        collator=PackedCollator(padding_id(tokenizer)),
+        collator=PackedCollator(padding_id(tokenizer), flat=attention_of(model) == VARIABLE_LENGTH),
         heldout=heldout,
         journal=journal,
     )
+    facts["isolation"] = prove_isolation(trainer, extent.packed_row or 0)
     trainer.train()
     model.config.use_cache = cached  # Trainer turns it off for training; the saved model is for generating
     # Saved in the dtype of the computation: bfloat16 runs never saw more precision than that, and float32 runs would
@@ -115,6 +127,14 @@ def _refuse_misfits(extent: "Extent", model: Any) -> None:
     if limit is not None and extent.longest_sample > limit:
         raise ValueError(
             f"a sample has {extent.longest_sample} tokens and the model takes {limit}. Lower the maximum length."
+        )
+
+
+def _refuse_grouping(job: TrainingJob, extent: "Extent") -> None:
+    if job.group_by_length and extent.packed_row is not None:
+        raise ValueError(
+            f"training.group_by_length is set, but the rows are packed (row {extent.packed_row} holds several samples) "
+            "and so of one length already. Set tokenization.packing to false to group them, or leave grouping off."
         )
 
 

@@ -1,13 +1,24 @@
 """Chat templates: what they write, what of it is trained, and which ones cannot be used."""
 
-from pathlib import Path
+import json
+import re
+from datetime import date
 from typing import Any
 
 import jinja2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tasks.algorithms.masking import NOT_TRAINED, labels
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, TemplateError
+from tasks.algorithms.rendering import (
+    PLAIN_TEMPLATE,
+    ChatTemplate,
+    RefusedConversation,
+    TemplateError,
+    Trained,
+)
+from tasks.algorithms.template_check import check_template
+from tasks.conversation import Message
 from tests.stages.making import CHATML, MISTRAL, chat
 
 LLAMA2 = (
@@ -19,11 +30,34 @@ LLAMA2 = (
     "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'].strip() + ' ' + eos_token }}{% endif %}"
     "{% endfor %}"
 )
+THINKING = (
+    "{% for m in messages %}<{{ m['role'] }}>"
+    "{% if m['role'] == 'assistant' and loop.last %}<think>{{ m.reasoning_content }}</think>{% endif %}"
+    "{{ m['content'] }}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}{{ c.function.arguments | tojson }}"
+    "</call>{% endfor %}<end>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TAGGED = (
+    "{% for m in messages %}{{ m['role'] }}: {% if m['role'] == 'assistant' %}"
+    "{% generation %}{{ m['content'] + '<end>' }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{{ '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
 
 
-def trained(source: str, row: dict[str, Any], bos: str | None = "<s>") -> tuple[str, list[str]]:
-    text, spans = ChatTemplate(source, bos=bos, eos="</s>").trained(row["messages"])
-    return text, [text[begin:end] for begin, end in spans]
+def spans_of(source: str, row: dict[str, Any], bos: str | None = "<s>") -> tuple[str, list[str]]:
+    (made,) = ChatTemplate(source, bos=bos, eos="</s>").trained(row["messages"])
+    return made.text, [made.text[begin:end] for begin, end, _ in made.spans]
+
+
+def unrolled(source: str, messages: list[Message], choice: Trained = Trained()) -> list[str]:  # noqa: B008
+    """Each text, with what is trained in brackets behind the turn's index."""
+    shown = []
+    for made in ChatTemplate(source, bos=None, eos="</s>").trained(messages, choice=choice):
+        text, place = "", 0
+        for begin, end, turn in made.spans:
+            text += f"{made.text[place:begin]}⟦{turn}:{made.text[begin:end]}⟧"
+            place = end
+        shown.append(text + made.text[place:])
+    return shown
 
 
 ONE, TWO = chat("Hi", "Hello."), chat("Hi", "Hello.", "Hi", "Hello.")
@@ -51,13 +85,13 @@ SYSTEM = chat("Hi", "Hello.", system="Be kind.")
             SYSTEM,
             "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
             "<|im_start|>assistant\nHello.<|im_end|>\n",
-            ["Hello.<|im_end|>"],
+            ["Hello.<|im_end|>\n"],
         ),
         (
             CHATML,
             TWO,
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n" * 2,
-            ["Hello.<|im_end|>"] * 2,
+            ["Hello.<|im_end|>\n"] * 2,
         ),
         (LLAMA2, TWO, "<s>[INST] Hi [/INST] Hello. </s>" * 2, [" Hello. </s>"] * 2),
         (LLAMA2, SYSTEM, "<s>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\nHi [/INST] Hello. </s>", [" Hello. </s>"]),
@@ -66,130 +100,326 @@ SYSTEM = chat("Hi", "Hello.", system="Be kind.")
             CHATML.replace("{% endfor %}", "{% generation %}{% endgeneration %}{% endfor %}", 1),
             ONE,
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n",
-            ["Hello.<|im_end|>"],
+            ["Hello.<|im_end|>\n"],
         ),
+        (TAGGED, TWO, "user: Hi\nassistant: Hello.<end>\n" * 2, ["Hello.<end>"] * 2),
     ],
 )
 def test_what_is_written_and_trained(source: str, row: dict[str, Any], text: str, spans: list[str]) -> None:
-    assert trained(source, row) == (text, spans)
+    assert spans_of(source, row) == (text, spans)
 
 
 @pytest.mark.parametrize(
-    "answer", ["Hi", "Hello [/INST]", "### Response:\n", "<|im_end|>", "a\n\n### Instruction:\nb", "é😀漢", ""]
+    "answer",
+    ["Hi", "Hello [/INST]", "### Response:\n", "<|im_end|>", "<|im_end|>\n", "a\n\n### Instruction:\nb", "<", ""],
 )
 @pytest.mark.parametrize("source", [PLAIN_TEMPLATE, CHATML, MISTRAL])
 def test_answers_that_look_like_the_template(source: str, answer: str) -> None:
-    _, spans = trained(source, chat("Hi", answer, "Hi", "Hi"))
-    end = "<|im_end|>" if source is CHATML else "</s>"
+    _, spans = spans_of(source, chat("Hi", answer, "Hi", "Hi"))
+    end = "<|im_end|>\n" if source is CHATML else "</s>"
     assert spans == [f"{answer}{end}", f"Hi{end}"]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=8), min_size=2, max_size=6), st.sampled_from(["", "<|im_start|>assistant\n", "</s>"]))
+def test_any_text_stays_in_its_turn(texts: list[str], spelt: str) -> None:
+    row = chat(*texts[: len(texts) // 2 * 2], spelt, spelt)
+    (made,) = ChatTemplate(CHATML, bos=None, eos="</s>").trained(row["messages"])
+    expected = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in row["messages"])
+    assert made.text == expected
+    answers = [(index, m["content"]) for index, m in enumerate(row["messages"]) if m["role"] == "assistant"]
+    assert [(turn, made.text[begin:end]) for begin, end, turn in made.spans] == [
+        (index, f"{content}<|im_end|>\n") for index, content in answers
+    ]
+
+
 def test_a_tokenizer_without_bos_writes_none() -> None:
-    text, _ = trained("{{ bos_token }}" + CHATML, ONE, bos=None)
+    text, _ = spans_of("{{ bos_token }}" + CHATML, ONE, bos=None)
     assert text.startswith("<|im_start|>user")
 
 
-def test_the_end_of_turn_is_not_confused_with_the_beginning_of_another_token() -> None:
+def test_a_tail_that_only_the_last_turn_has_ends_that_turn() -> None:
+    # `<|im_start|>` and `<|endoftext|>` begin alike; written as one bit, too, a token is never halved.
     source = CHATML + "{{ '' if add_generation_prompt else '<|endoftext|>' }}"
-    _, spans = trained(source, TWO)
-    assert spans == ["Hello.<|im_end|>", "Hello.<|im_end|>\n<|endoftext|>"]
+    whole = "{% set text %}" + source + "{% endset %}{{ text }}"
+    for each in (source, whole):
+        _, spans = spans_of(each, TWO)
+        assert [span.rstrip("\n") for span in spans] == ["Hello.<|im_end|>", "Hello.<|im_end|>\n<|endoftext|>"]
+
+
+def test_where_nothing_ends_an_answer_the_next_header_does() -> None:
+    source = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}<|assistant|>"
+    source = source.replace("<|assistant|>", "{% if add_generation_prompt %}<|assistant|>{% endif %}")
+    assert spans_of(source, TWO) == ("<|user|>Hi<|assistant|>Hello." * 2 + "<|user|>", ["Hello.<|user|>"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("source", "spans"),
+    [
+        # A block inside a block is one span.
+        (TAGGED.replace("{{ m['content'] + ", "{% generation %}{{ m['content'] }}{% endgeneration %}{{ "), None),
+        # Kept in a variable, and through a filter.
+        (
+            TAGGED.replace("{% generation %}", "{% set kept %}{% generation %}").replace(
+                "{% endgeneration %}", "{% endgeneration %}{% endset %}{{ kept | trim }}"
+            ),
+            None,
+        ),
+        # Blocks that touch are one span.
+        (TAGGED.replace(" + '<end>'", "}}{% endgeneration %}{% generation %}{{ '<end>'"), None),
+        # What the generation prompt supplies is not trained, tagged or not.
+        (
+            TAGGED.replace("{{ m['role'] }}: ", "{{ m['role'] + ': ' if m['role'] != 'assistant' else '' }}").replace(
+                "{% generation %}", "{% generation %}assistant: "
+            ),
+            None,
+        ),
+        # A text that begins with a tag (transformers 47325).
+        ("{% for m in messages %}{% generation %}{{ m['content'] }};{% endgeneration %}{% endfor %}", ["Hello.;"] * 2),
+    ],
+)
+def test_generation_tags(source: str, spans: list[str] | None) -> None:
+    plain = source.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    text, found = spans_of(source, TWO)
+    assert text == spans_of(plain, TWO)[0]
+    assert found == (spans or ["Hello.<end>"] * 2)
+
+
+def test_an_unset_variable_of_a_tagged_block_stays_inside() -> None:
+    # As in transformers: a block is a scope of its own.
+    source = "{% set x = 1 %}" + TAGGED.replace("{% endgen", "{% set x = 2 %}{% endgen") + "{{ x }}"
+    assert spans_of(source, ONE)[0].endswith("<end>\n1")
+
+
+THOUGHTS: list[Message] = [
+    {"role": "user", "content": "1+1?"},
+    {"role": "assistant", "content": "2", "reasoning": "Add."},
+    {"role": "user", "content": "2+2?"},
+    {"role": "assistant", "content": "4", "reasoning": "Again."},
+]
+CALL = json.dumps([{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}])
+CALLS: list[Message] = [
+    {"role": "user", "content": "1+1?"},
+    {"role": "assistant", "content": "I add.", "reasoning": "Add.", "tool_calls": CALL},
+    {"role": "tool", "content": "2"},
+    {"role": "assistant", "content": "2", "reasoning": "Done."},
+]
+
+
+def test_rewritten_history_is_unrolled() -> None:
+    assert unrolled(THINKING, THOUGHTS) == [
+        "<user>1+1?<end>\n<assistant>⟦1:<think>Add.</think>2<end>\n⟧",
+        "<user>1+1?<end>\n<assistant>2<end>\n<user>2+2?<end>\n<assistant>⟦3:<think>Again.</think>4<end>\n⟧",
+    ]
+
+
+def test_turns_that_a_text_holds_as_they_were_written_share_it() -> None:
+    # This template keeps the thoughts since the last question.
+    source = THINKING.replace("loop.last", "loop.index0 > ns.last")
+    source = (
+        "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m['role'] == 'user' %}"
+        "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    ) + source
+    asked: list[Message] = [*CALLS, {"role": "user", "content": "Thanks"}, {"role": "assistant", "content": "Ok"}]
+    first, second = unrolled(source, asked)
+    call = '<call>add{"a": 1}</call><end>\n'
+    assert first == (
+        f"<user>1+1?<end>\n<assistant>⟦1:<think>Add.</think>I add.{call}⟧<tool>2<end>\n"
+        "<assistant>⟦3:<think>Done.</think>2<end>\n⟧"
+    )
+    assert second.count("⟦") == 1
+    assert second.endswith("<assistant>⟦5:<think></think>Ok<end>\n⟧")
+
+
+def test_a_prompt_that_opens_a_thought_is_given_to_the_model() -> None:
+    source = THINKING.replace("<assistant>{% endif %}", "<assistant><think>\n{% endif %}")
+    assert unrolled(source, THOUGHTS[:2]) == ["<user>1+1?<end>\n<assistant><think>⟦1:Add.</think>2<end>\n⟧"]
+    # What the answer itself happens to begin with is no part of the prompt.
+    bare = CHATML.replace("assistant\\n' }}{% endif", "assistant\\n<think>\\n' }}{% endif")
+    assert spans_of(bare, chat("Hi", "<b>Hello</b>"))[1] == ["<b>Hello</b><|im_end|>\n"]
+    assert spans_of(bare, chat("Hi", "<think>\nHm</think>Hello"))[1] == ["Hm</think>Hello<|im_end|>\n"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "turns"),
+    [
+        (Trained(), ['<think>Add.</think>I add.<call>add{"a": 1}</call><end>\n', "<think>Done.</think>2<end>\n"]),
+        (Trained(turns="last"), ["<think>Done.</think>2<end>\n"]),
+        (Trained(reasoning=False), ['I add.<call>add{"a": 1}</call><end>\n', "2<end>\n"]),
+        (Trained(tool_calls=False), ["<think>Add.</think>I add.", "<end>\n", "<think>Done.</think>2<end>\n"]),
+        (Trained(reasoning=False, tool_calls=False), ["I add.", "<end>\n", "2<end>\n"]),
+    ],
+)
+def test_what_a_recipe_trains(choice: Trained, turns: list[str]) -> None:
+    source = THINKING.replace(" and loop.last", "")
+    (made,) = ChatTemplate(source, bos=None, eos="</s>").trained(CALLS, choice=choice)
+    assert [made.text[begin:end] for begin, end, _ in made.spans] == turns
+
+
+def test_a_turn_of_nothing_but_what_is_not_trained_is_not_trained() -> None:
+    bare: list[Message] = [CALLS[0], {"role": "assistant", "content": " ", "tool_calls": CALL}, *CALLS[2:]]
+    source = THINKING.replace(" and loop.last", "")
+    (made,) = ChatTemplate(source, bos=None, eos="</s>").trained(bare, choice=Trained(tool_calls=False))
+    assert {turn for *_, turn in made.spans} == {3}
+
+
+def test_a_turn_of_weight_0_is_context_only() -> None:
+    messages: list[Message] = [*TWO["messages"]]
+    messages[1] = {**messages[1], "weight": 0.0}
+    assert unrolled(CHATML, messages)[0].count("⟦") == 1
+    (made,) = ChatTemplate(CHATML, bos=None, eos="</s>").trained(messages[:2])
+    assert made.spans == []
+
+
+def test_a_system_turn_may_be_written_anywhere() -> None:
+    # Some write it into the last question; so an earlier answer came without it, or with it elsewhere.
+    source = (
+        "{% for m in messages %}{% if m['role'] != 'system' %}<{{ m['role'] }}>"
+        "{{ messages[0]['content'] + ' ' if loop.index0 == messages | length - 1 + (-1 if "
+        "messages[-1]['role'] == 'assistant' else 0) else '' }}{{ m['content'] }}<end>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    assert unrolled(source, chat("a", "b", "c", "d", system="S")["messages"]) == [
+        "<user>S a<end><assistant>⟦2:b<end>⟧",
+        "<user>a<end><assistant>b<end><user>S c<end><assistant>⟦4:d<end>⟧",
+    ]
+
+
+def test_the_date_is_that_of_the_recipe() -> None:
+    source = "{{ strftime_now('%d %b %Y') }}" + CHATML
+    assert ChatTemplate(source, bos=None, eos="").render(ONE["messages"]).startswith("26 Jul 2024")
+    later = ChatTemplate(source, bos=None, eos="", date=date(2026, 1, 2))
+    assert later.render(ONE["messages"]).startswith("02 Jan 2026")
 
 
 @pytest.mark.parametrize(
     ("source", "row", "says"),
     [
-        ("{% for message in messages %}", ONE, "broken in line 1: Unexpected end of template"),
-        ("{{ messages | shout }}", ONE, "broken in line 1: No filter named 'shout'"),
-        ("{{ greeting }}" + CHATML, ONE, "failed: 'greeting' is undefined"),
-        ("{{ messages[9]['content'] }}", ONE, "failed"),
-        ("{{ messages[0].nothing.at_all }}", ONE, "failed"),
-        ("{{ 1 / 0 }}", ONE, "failed: division by zero"),
-        ("{{ range(1000000000) | list }}", ONE, "failed"),
-        ("{{ ''.__class__.__mro__ }}", ONE, "failed"),
-        ("{{ raise_exception('only for experts') }}", ONE, "failed: only for experts"),
-        (MISTRAL, SYSTEM, "roles must alternate"),
+        (MISTRAL, SYSTEM, "^roles must alternate user/assistant"),
+        ("{{ 1 / (messages | length - 2) }}" + CHATML, ONE, "division by zero"),
+        ("{{ messages[0]['content'][9]['text'] }}" + CHATML, ONE, "has no element 9"),
+        (CHATML, chat("Hi", "one\udc80"), None),
         (
-            "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}",
+            "{{ messages | map(attribute='content') | join('|') }}\n" + CHATML,
             ONE,
-            "does not show the content of turn 2",
-        ),
-        ("{% for m in messages %}{{ m['content'] | upper }};{% endfor %}", ONE, "does not show the content of turn 2"),
-        (
-            "{% for m in messages %}{{ m['content'] }}{% endfor %}",
-            ONE,
-            "no token, so a model could never learn to stop",
+            "at turn 2 the chat template writes",
         ),
         (
             "{{ messages | length }}{% for m in messages %}{{ m['content'] }};{% endfor %}",
             ONE,
-            "writes the turns before turn 2 differently",
+            "at turn 2 the chat template writes the turns before it differently once it is there",
         ),
         (
-            "{% for m in messages %}{{ m['role'] }}:"
-            "{% if m['role'] == 'assistant' and loop.last %}<think></think>{% endif %}"
-            "{{ m['content'] }};{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}",
-            TWO,
-            "writes turn 2 differently once turns follow it",
+            CHATML.replace("message['content']", "message['content'] | upper"),
+            ONE,
+            "at turn 2 .* does not show its content",
+        ),
+        (CHATML + "{% for a in range(99) %}{{ 'x' * 1000000 }}{% endfor %}", ONE, "more than 50,000,000 characters"),
+    ],
+)
+def test_conversations_that_a_template_refuses(source: str, row: dict[str, Any], says: str | None) -> None:
+    template = ChatTemplate(source, bos="<s>", eos="</s>")
+    if says is None:
+        assert template.trained(row["messages"])[0].text.endswith("\udc80<|im_end|>\n")
+        return
+    with pytest.raises(RefusedConversation, match=says):
+        template.trained(row["messages"])
+
+
+def test_a_call_that_is_not_written_is_not_learnt_as_an_empty_answer() -> None:
+    with pytest.raises(RefusedConversation, match="at turn 2 the chat template does not write its call of 'add'"):
+        ChatTemplate(CHATML, bos=None, eos="</s>").trained(CALLS)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("\n{% for message in messages %}", r"broken in line 2: Unexpected end of template"),
+        ("{{ messages | shout }}", r"broken in line 1: No filter named 'shout'"),
+        ("\n{{ greeting }}" + CHATML, r"'greeting' is undefined \(line 2\)"),
+        (
+            CHATML + "\n{% if messages[0]['role'] == 'system' %}{{ greeting }}{% endif %}",
+            r"fails: 'greeting' is undefined \(line 2\)",
+        ),
+        ("{{ messages[9]['content'] }}", r"fails on a plain question .* has no element 9 \(line 1\)"),
+        ("{{ messages[0].nothing.at_all }}", "fails on a plain question"),
+        ("{{ raise_exception('only for experts') }}", r"only for experts \(line 1\); correct it, or name another"),
+        ("{{ ''.__class__.__mro__ }}", "unsafe"),
+        ("{{ range(1000000000) | list }}", "Range too big"),
+        (
+            CHATML + "\n{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            r"does not come to an end: more than 1,000,000 steps .*\(line 2\)",
+        ),
+        (CHATML + "{{ 'x' * 2000000000 }}", "does not come to an end: '\\*' makes a value of more than 50,000,000"),
+        (
+            CHATML + "{% set n = namespace(x='x') %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+            r"does not come to an end: '\+' makes",
+        ),
+        (CHATML + "{{ 9 ** 999999999 }}", "does not come to an end"),
+        (CHATML + "\n{{ [1, 2] | random }}", "differently on each call: line 2 uses 'random'"),
+        (CHATML + "{{ lipsum() }}", "differently on each call: line 1 uses 'lipsum'"),
+        (
+            CHATML + "\n\nwritten by {{ messages[0].items }}",
+            r"differently on each call: once .* \(line 3\); write fixed",
+        ),
+        (
+            "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}",
+            "ignores assistant turns: it leaves the answer 'It is blue, mostly.' out",
+        ),
+        ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "no token, so a model could never learn to stop"),
+        (
+            "{% for m in messages %}{{ m['content'] }}{% generation %}{% endgeneration %}{% endfor %}",
+            "no token, so a model could never learn to stop",
+        ),
+        (
+            TAGGED.replace(" + '<end>' }}{% endgeneration %}", " }}\n{% endgeneration %}<end>"),
+            r"tags of the chat template \(line 2\) leave out the end of the turn, '<end>'",
         ),
     ],
 )
-def test_templates_that_cannot_be_used_say_why(source: str, row: dict[str, Any], says: str) -> None:
-    with pytest.raises(TemplateError, match=says.replace("(", r"\(")):
-        trained(source, row)
+def test_templates_that_cannot_be_used_are_refused_before_any_row(source: str, says: str) -> None:
+    with pytest.raises(TemplateError, match=says):
+        check_template(ChatTemplate(source, bos="<s>", eos="</s>"))
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (PLAIN_TEMPLATE, ["drops reasoning", "drops the schemas of tools", "does not write its call of 'look_up'"]),
+        (MISTRAL, ["refuses system turns: roles must alternate", "drops reasoning", "drops the schemas", "roles must"]),
+        (
+            "{{ tools }}{% for m in messages if m['role'] != 'system' %}{{ m['role'] }}:{{ m['content'] }};"
+            "{% endfor %}",
+            ["must write 'assistant:' itself", "drops system turns", "drops reasoning", "does not write its call"],
+        ),
+        (
+            "{{ tools }}" + THINKING.replace("<assistant>{% endif %}", "<assistant><think>\n{% endif %}"),
+            [r"prompt of the chat template is '<assistant><think>\\n'", "writes earlier answers differently"],
+        ),
+        ("{{ tools }}" + THINKING.replace(" and loop.last", ""), []),
+    ],
+)
+def test_what_a_user_should_know_of_a_template(source: str, says: list[str]) -> None:
+    template = ChatTemplate(source, bos="<s>", eos="</s>")
+    found = check_template(template)
+    assert len(found) == len(says), found
+    for warning, words in zip(found, says, strict=True):
+        assert re.search(words, warning), warning
+    fewer = check_template(template, holds=())
+    assert fewer == [each for each in found if "prompt" in each or "answers differently" in each]
 
 
 def test_asking_for_what_nobody_set_is_allowed() -> None:
     # As Mistral's template does, which sets the name only where there is a system message.
     unset = "{% if tools %}{% set greeting = 'T' %}{% endif %}{{ greeting }}{{ messages[0].name }}"
-    text, _ = trained(unset + "{% if tools %}T{% endif %}{% if documents is defined %}D{% endif %}" + CHATML, ONE)
+    text, _ = spans_of(unset + "{% if tools %}T{% endif %}{% if documents is defined %}D{% endif %}" + CHATML, ONE)
     assert text.startswith("<|im_start|>")
 
 
-@pytest.mark.parametrize(
-    ("offsets", "spans", "expected"),
-    [
-        ([(0, 2), (2, 4), (4, 6)], [(2, 4)], [1]),
-        ([(0, 3), (3, 6)], [(2, 4)], [0, 1]),  # a token across an edge is trained
-        ([(0, 2), (2, 2), (2, 4)], [(2, 4)], [2]),  # a token without characters never is
-        ([(0, 2), (2, 3), (2, 3), (2, 3), (3, 4)], [(2, 3)], [1, 2, 3]),  # the bytes of one character
-        ([(0, 1), (1, 2), (2, 3), (3, 4)], [(0, 1), (2, 3)], [0, 2]),
-        ([(0, 1)], [], []),
-        ([], [(0, 1)], []),
-    ],
-)
-def test_labels_from_offsets(offsets: list[tuple[int, int]], spans: list[tuple[int, int]], expected: list[int]) -> None:
-    ids = list(range(10, 10 + len(offsets)))
-    made = labels(ids, offsets, spans)
-    assert [index for index, label in enumerate(made) if label != NOT_TRAINED] == expected
-    assert all(label in (NOT_TRAINED, token) for label, token in zip(made, ids, strict=True))
-
-
-def test_masks_agree_with_those_of_trl_templates() -> None:
-    """Wherever ours can be read off, it is theirs."""
-    import trl
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    checked = 0
-    for path in sorted((Path(trl.__file__).parent / "chat_templates").glob("*_training.jinja")):
-        source = path.read_text()
-        for row in (ONE, TWO):
-            try:
-                text, spans = ChatTemplate(source, bos="<s>", eos="</s>").trained(row["messages"])
-            except TemplateError:
-                continue
-            tokens = {"bos_token": "<s>", "eos_token": "</s>"}
-            (theirs,), (marked,) = render_jinja_template(
-                [row["messages"]], chat_template=source, return_assistant_tokens_mask=True, **tokens
-            )
-            assert text == theirs, path.name
-            ours = {i for begin, end in spans for i in range(begin, end) if not text[i].isspace()}
-            wanted = {i for begin, end in marked for i in range(begin, end) if not text[i].isspace()}
-            assert ours <= wanted, path.name
-            # Theirs also hold what the generation prompt gives, in some templates.
-            rest = "".join(text[i] for i in sorted(wanted - ours))
-            assert rest == "" or rest.startswith(("<|start|>assistant", "<think>")), path.name
-            checked += rest == ""
-    assert checked >= 30
+def test_json_is_written_as_in_transformers() -> None:
+    source = "{{ messages[0] | tojson(ensure_ascii=true, indent=1) }}{{ messages[0] | tojson }}"
+    text = ChatTemplate(source, bos=None, eos="").render(chat("é<")["messages"])
+    assert text == '{\n "role": "user",\n "content": "\\u00e9<"\n}{"role": "user", "content": "é<"}'
 
 
 def test_the_environment_is_a_sandbox() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.flows.conftest import Fettle
 
@@ -97,6 +98,32 @@ def test_changed_benchmark_and_gate_are_told_apart(fettle: Fettle, store: Path) 
     assert "deduplicate" in by_status(found)["cached"]
 
 
+def test_warnings_are_told_of_what_is_computed_now_and_of_what_is_cached(fettle: Fettle, store: Path) -> None:
+    change = ["--set", "mixing.shares={domain: 1.0, code: 0.0}"]
+    computed = steps(fettle, store, *change, "--exact")[3]
+    assert (computed["verb"], computed["status"], computed["done_now"]) == ("mix", "will run", True)
+    left_out = [each for each in computed["warnings"] if "rows of code, which have no share in mixing.shares" in each]
+    assert left_out
+
+    cached = steps(fettle, store, *change)[3]
+    assert (cached["verb"], cached["status"]) == ("mix", "cached")
+    assert cached["warnings"] == computed["warnings"]
+    lines = fettle("plan", "recipe.yaml", "--store", str(store), *change).out.splitlines()
+    assert f"warning  mix: {left_out[0]}" in lines
+
+
+def test_a_source_that_deduplication_emptied_is_told_in_the_plan(fettle: Fettle, store: Path, workplace: Path) -> None:
+    recipe = yaml.safe_load((workplace / "recipe.yaml").read_text())
+    recipe["sources"].append({"name": "again", "uri": "sources/domain.jsonl", "role": "domain"})
+    (workplace / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    mixed = steps(fettle, store, "--exact")[3]
+    assert [each for each in mixed["warnings"] if each.startswith("the mixture has no row of again:")]
+    recipe["sources"][-1] |= {"uri": "sources/code.csv", "heldout": True}
+    (workplace / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    mixed = steps(fettle, store, "--exact")[3]
+    assert not [each for each in mixed["warnings"] if "again" in each]
+
+
 def test_recipe_errors_exit_2_with_path_and_nearest_name(fettle: Fettle, store: Path) -> None:
     for setting, words in {
         "training.lerning_rate=1": "training.lerning_rate: there is no such field; did you mean learning_rate?",
@@ -105,6 +132,7 @@ def test_recipe_errors_exit_2_with_path_and_nearest_name(fettle: Fettle, store: 
         "sources.0.rol=code": "sources.0.rol: there is no such field; did you mean role?",
         "curation.length.answer_tokens=[9, 2]": "give the fewest and the most, in that order",
         "mixing.shares={code: 0.5}": "the shares add up to 0.5; they must add up to 1",
+        "sources=[{name: own, uri: sources/domain.jsonl, heldout: true}]": "every source is held out",
         "sources.0.uri=nowhere/*.jsonl": "nothing is at",
         "base_model=nowhere": "base_model is nowhere",
     }.items():

@@ -59,6 +59,10 @@ def test_settings_reach_every_kind_of_place(workplace: Path) -> None:
             "two sources are called s; names must differ",
         ),
         (
+            "name: a\nbase_model: x\nsources: [{name: s, uri: u, heldout: true}]\n",
+            "every source is held out, so nothing is left to train on; add a source that is not",
+        ),
+        (
             "name: a\nbase_model: x\nsources: [{name: s, uri: u, map: {prompt: q}}]\n",
             "sources.0.map: map lacks answer; name prompt and answer",
         ),
@@ -80,6 +84,44 @@ def test_faults_are_named_with_their_place(text: str, words: str, tmp_path: Path
     with pytest.raises(RecipeError) as caught:
         load_recipe(written(tmp_path, text))
     assert words in str(caught.value)
+
+
+def test_each_of_several_faults_is_named_and_none_that_only_follows_from_another(tmp_path: Path) -> None:
+    text = """
+        name: Fancy Name
+        sources: [{name: s, uir: u}, {name: t, uri: v, role: poetry}]
+        evaluation: {benchmarks: [{name: b, uri: w, kind: essay}]}
+        training: {method: {kind: lora, rnk: 2}, epochs: many}
+        """
+    path = written(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert str(caught.value).splitlines() == [
+        f"{path} cannot be used:",
+        "  name: String should match pattern '^[a-z0-9][a-z0-9-]*$' (it is 'Fancy Name')",
+        "  base_model: is missing; it has no default",
+        "  sources.0.uri: is missing; it has no default",
+        "  sources.0.uir: there is no such field; did you mean uri?",
+        # Sources that cannot be read are there all the same: nothing is said of a list too short.
+        "  sources.1.role: Input should be 'general', 'domain', 'code' or 'safety' (it is 'poetry')",
+        "  training.method.rnk: there is no such field; did you mean rank?",
+        "  training.epochs: Input should be a valid number, unable to parse string as a number (it is 'many')",
+        "  evaluation.benchmarks.0.kind: Input should be 'multiple_choice', 'truthfulqa_mc1' or 'generation' "
+        "(it is 'essay')",
+    ]
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(written(tmp_path, "name: a\nsources: []\n"))
+    assert [fault.split(": ")[0].strip() for fault in str(caught.value).splitlines()[1:]] == ["base_model", "sources"]
+
+
+def test_a_chat_template_is_named_by_its_file_or_written_out(workplace: Path) -> None:
+    (workplace / "plain.jinja").write_text("{{ messages }}\n")
+    given = [f"tokenization.chat_template={each}" for each in ("plain.jinja", "'{{ messages }}'", "gone.jinja")]
+    named, written_out = (load_recipe(workplace / "recipe.yaml", [each]) for each in given[:2])
+    assert named.tokenization.chat_template == "{{ messages }}\n"
+    assert written_out.tokenization.chat_template == "{{ messages }}"
+    with pytest.raises(RecipeError, match=r"chat_template is gone\.jinja, which cannot be read: .*No such file"):
+        load_recipe(workplace / "recipe.yaml", given[2:])
 
 
 def test_base_model_must_be_safe_and_there(workplace: Path, tmp_path: Path) -> None:

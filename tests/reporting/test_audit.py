@@ -52,6 +52,15 @@ def test_a_held_out_side_that_is_not_what_was_asked_for_is_told() -> None:
     assert audit_warnings([audited("a", 19)], 0.05, 0.01) == audit_warnings([audited("a", 20)], 0.0, 0.01) == []
 
 
+def test_imbalance_is_of_the_rows_to_train_on() -> None:
+    large, small = audited("large", 100), audited("small", 20)
+    assert audit_warnings([large, small, audited("own", 3, heldout=3)], 0.0, 0.01) == []
+    (told,) = audit_warnings([large, small, audited("mostly", 30, heldout=20)], 0.0, 0.01)
+    assert told.startswith("source large has 10.0 times as many rows to train on as mostly (100 against 10);")
+    (told,) = audit_warnings([large, audited("own", 900, heldout=900), audited("few", 5)], 0.0, 0.01)
+    assert told.startswith("source large has 20.0 times as many rows to train on as few (100 against 5);")
+
+
 def test_all_sources_share_the_axis_of_lengths() -> None:
     axis = plots.length_axis(AUDITS)
     for audit in AUDITS:

@@ -18,7 +18,7 @@ ROWS, TRAINED_ON, VOCABULARY = 50_000, 5_000, 16_000
 def vs_tokenizers(scratch: Path) -> Measurement:
     """Rows a CPU-second, from a cold start: nothing is known of the texts before."""
     texts = corpus(ROWS).texts
-    encoder = TextEncoder(_byte_level(texts[:TRAINED_ON]), {}, None)
+    encoder = TextEncoder(byte_level(texts[:TRAINED_ON]), {}, None)
     column = pa.array(texts, pa.large_string())
     TextEncoder(encoder.tokenizer, {}, None).count(texts[:10])  # compiles the loops
     began = time.process_time()
@@ -37,7 +37,8 @@ def vs_tokenizers(scratch: Path) -> Measurement:
     )
 
 
-def _byte_level(texts: list[str]) -> Tokenizer:
+def byte_level(texts: list[str]) -> Tokenizer:
+    """A vocabulary trained on some texts."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()

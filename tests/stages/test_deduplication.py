@@ -222,6 +222,53 @@ def test_a_source_that_loses_most_of_its_rows_raises_an_alarm(curated: Curated) 
     assert curated.store.manifest(quiet).warnings == ()
 
 
+@pytest.mark.parametrize(("holding", "alarmed"), [(26, True), (20, False), (2, False)])
+def test_a_source_that_overlaps_a_benchmark_by_more_than_its_limit_raises_an_alarm(
+    curated: Curated, tmp_path: Path, holding: int, alarmed: bool
+) -> None:
+    asked = [f"Which of the {n} metals {prose(n, 4)} is liquid in old thermometers?" for n in range(30)]
+    items = [{"id": f"m{n}", "query": each, "choices": ["Iron", "Mercury"], "gold": 1} for n, each in enumerate(asked)]
+    # Most rows hold the same question, so that there is one to name.
+    leaks = [pair(f"Now: {asked[n if n < 5 else 7]}", prose(n, 30)) for n in range(holding)]
+    web = leaks + [pair(f"Topic {n}?", prose(100 + n, 30)) for n in range(40 - holding)]
+    given = curated([pair(f"Other {n}?", prose(200 + n, 30)) for n in range(30)], web)
+    made = deduplicate(curated.store, DeduplicationConfig(), given, [benchmark(tmp_path / "metals.jsonl", items)])
+    assert list(reasons(curated, made).values()) == ["benchmark overlap"] * holding
+    told = [
+        f"s1 lost {holding} of its 40 rows because they hold what the model is measured by; most of them, "
+        f"{holding - 5}, hold metals m7. If its rows are only asked in the same words, take that benchmark out, or "
+        "write the prompts less alike."
+    ]
+    assert list(made.warnings) == (told if alarmed else [])
+
+
+def test_a_small_source_that_overlaps_a_benchmark_raises_no_alarm(curated: Curated, tmp_path: Path) -> None:
+    question = "Which metal is liquid at room temperature and used in old thermometers?"
+    items = [{"id": "m1", "query": question, "choices": ["Iron", "Mercury"], "gold": 1}]
+    given = curated([pair(question, prose(n, 30)) for n in range(19)])
+    made = deduplicate(curated.store, DeduplicationConfig(), given, [benchmark(tmp_path / "metals.jsonl", items)])
+    assert made.counts.dropped == {"benchmark overlap": 19}
+    assert made.warnings == ()
+
+
+@pytest.mark.parametrize(("distinctive", "warned"), [(3, True), (4, False)])
+def test_a_benchmark_whose_questions_have_few_words_of_their_own_is_told(
+    curated: Curated, tmp_path: Path, distinctive: int, warned: bool
+) -> None:
+    # Questions of three words are found as whole prompts only; of half of them at most that goes without saying.
+    asked = [f"{prose(n, 30)}?" for n in range(distinctive)] + [f"Who is {n}?" for n in range(8 - distinctive)]
+    items = [{"id": f"q{n}", "question": each, "answer": "Hull"} for n, each in enumerate(asked)]
+    questions = benchmark(tmp_path / "short.jsonl", items, kind="generation")
+    made = deduplicate(curated.store, DeduplicationConfig(), curated([pair("Is it free?", LONG)]), [questions])
+    (canaries,) = curated.store.manifest(made).facts["canaries"]
+    assert (canaries["questions"], canaries["distinctive"], canaries["recall"]) == (8, distinctive, 1.0)
+    told = (
+        f"of 8 questions drawn of short only {distinctive} have words of their own to be found by; the others are "
+        "found as whole prompts alone, so look for its leaks yourself"
+    )
+    assert made.warnings == ((told,) if warned else ())
+
+
 def rows_of_any_kind(seed: int, count: int) -> list[dict[str, Any]]:
     """Curated rows of a few sources: many copies and edited copies, on both sides."""
     random = Random(seed)

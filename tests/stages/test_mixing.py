@@ -21,9 +21,9 @@ from tasks.curation import curate
 from tasks.deduplication import DeduplicationConfig, deduplicate
 from tasks.filters import CurationConfig
 from tasks.filters.length import Length
-from tasks.ingestion import IngestionConfig, Role, ingest
+from tasks.ingestion import IngestionConfig, Role, ingest, split_of
 from tasks.mixing import ImpossibleMixtureError, MixingConfig, advice, choose_copies, mix, requested_shares
-from tests.stages.making import pair, source
+from tests.stages.making import chat, pair, prose, source
 
 
 def rows(tokens: int = 10, **roles: int) -> pl.DataFrame:
@@ -297,6 +297,48 @@ def test_rows_are_conserved_and_repetition_is_reported(tmp_path: Path, store: St
         "not sampled",
         f"{left['source']} fill its share",
     )
+
+
+def test_a_source_that_deduplication_emptied_is_told_with_no_rows(
+    tmp_path: Path, store: Store, tokenizer: Resource
+) -> None:
+    made = [pair(f"Who is number {n}?", f"It is {prose(n, 12)}, of course.") for n in range(8)]
+    declared: dict[str, Role] = {"web": "general", "faq": "domain", "copy": "domain"}
+    rows_of = {"web": made[:4], "faq": made[4:], "copy": made[4:6]}
+    sources = [source(tmp_path / f"{name}.jsonl", rows_of[name], role) for name, role in declared.items()]
+    lenient = CurationConfig(length=Length(prompt_tokens=(0, 999), answer_tokens=(0, 999)))
+    ingested = ingest(store, IngestionConfig(heldout_fraction=0), sources)
+    curated = curate(store, lenient, ingested, tokenizer)
+    deduplicated = deduplicate(store, DeduplicationConfig(), curated, [], list(declared))
+    unknowing = mix(store, MixingConfig(), deduplicated)
+    knowing = mix(store, MixingConfig(), deduplicated, declared)
+    assert knowing.content == unknowing.content
+
+    before, after = store.manifest(unknowing), store.manifest(knowing)
+    shares = {row["source"]: row for row in after.facts["shares"]}
+    assert [row for row in after.facts["shares"] if row["source"] != "copy"] == before.facts["shares"]
+    assert {shares["copy"][name] for name in ("rows", "shown", "tokens", "requested", "achieved")} == {0}
+    assert shares["copy"]["role"] == "domain"
+    assert after.facts["roles"] == before.facts["roles"]
+    (told,) = set(after.warnings) - set(before.warnings)
+    assert told.startswith("the mixture has no row of copy: all were dropped before. `fettle show copy:LINE` tells why")
+    assert "name it in deduplication.priority" in told
+
+
+def test_a_source_that_is_wholly_held_out_by_its_prompts_is_told(
+    tmp_path: Path, store: Store, tokenizer: Resource
+) -> None:
+    prompts = [f"Question number {n}, please?" for n in range(100)]
+    train, held = (
+        [pair(p, "It is so.") for p in prompts if split_of(chat(p, "x")["messages"], 0.5) == side]
+        for side in ("train", "heldout")
+    )
+    sources = [source(tmp_path / "web.jsonl", train), source(tmp_path / "tiny.jsonl", held[:2])]
+    lenient = CurationConfig(length=Length(prompt_tokens=(0, 99), answer_tokens=(0, 99)))
+    curated = curate(store, lenient, ingest(store, IngestionConfig(heldout_fraction=0.5), sources), tokenizer)
+    made = mix(store, MixingConfig(), curated, {"web": "domain", "tiny": "domain"})
+    (told,) = [warning for warning in made.warnings if "tiny" in warning]
+    assert told.startswith("the mixture has no row of tiny: all that are left, 2, are held out. Add rows to it")
 
 
 @pytest.mark.parametrize("rows_per_batch", [1, 7])

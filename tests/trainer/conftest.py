@@ -67,13 +67,13 @@ def write_rows() -> Callable[[Path, Sequence[Sequence[Sample]]], Path]:
 
     def write(path: Path, rows: Sequence[Sequence[Sample]]) -> Path:
         columns: dict[str, list[object]] = {
-            name: [] for name in ("input_ids", "labels", "position_ids", "lengths", "row_ids", "source")
+            name: [] for name in ("input_ids", "labels", "position_ids", "seq_lengths", "row_ids", "source")
         }
         for number, row in enumerate(rows):
             columns["input_ids"].append([token for ids, _ in row for token in ids])
             columns["labels"].append([t for ids, cut in row for t in [-100] * cut + ids[cut:]])
             columns["position_ids"].append([place for ids, _ in row for place in range(len(ids))])
-            columns["lengths"].append([len(ids) for ids, _ in row])
+            columns["seq_lengths"].append([len(ids) for ids, _ in row])
             columns["row_ids"].append([f"row-{number}-{index}" for index in range(len(row))])
             columns["source"].append("general")
         numbers, texts = pa.list_(pa.int32()), pa.list_(pa.string())

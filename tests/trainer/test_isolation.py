@@ -1,13 +1,36 @@
 """Samples packed into one row must not see each other, whatever the attention and the padding."""
 
+import json
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import masking_utils
 
+from tasks.methods import Full, Lora, Method
 from tasks.trainer.batches import PackedCollator
+from tasks.trainer.isolation import LeakError
+from tasks.trainer.job import TrainingJob
+from tasks.trainer.launch import TrainerFailed, run
 from tasks.trainer.models import load_model
+from tasks.trainer.train import train
+
+pytestmark = [
+    # TRL and peft still use these names themselves; transformers calls them deprecated.
+    pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning"),
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("FETTLE_REAL_DATA", ROOT.parent / "shared" / "data"))
+Sample = tuple[list[int], int]
+WriteRows = Callable[[Path, Sequence[Sequence[Sample]]], Path]
+LORA = Lora(rank=4, target_modules=["q_proj", "v_proj", "down_proj"])
+ROWS: list[list[Sample]] = [[([1, *range(40 + n, 60 + n + size)], 4) for size in (0, 9, 4, 30)] for n in range(8)]
+"""Four samples a row."""
 
 
 def packed(*samples: list[int]) -> dict[str, np.ndarray]:
@@ -59,4 +82,126 @@ def test_the_first_token_of_a_sample_and_padding_carry_no_loss() -> None:
     assert batch["labels"].tolist() == [[-100, 6, -100, 8], [-100] * 4]
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [5, 9, 9, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1], [0, 0, 1, 2]]
-    assert batch["lengths"].tolist() == [4, 1]
+    assert int(batch["tokens"]) == 5
+
+
+def test_for_variable_length_attention_rows_stand_behind_one_another() -> None:
+    batch = PackedCollator(padding_id=9, flat=True)([packed([5, 6], [7, 8, 9]), packed([4])])
+    assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9, 4]]
+    assert batch["labels"].tolist() == [[-100, 6, -100, 8, 9, -100]]
+    assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 2, 0]]
+    assert batch["cu_seq_lens_q"].tolist() == batch["cu_seq_lens_k"].tolist() == [0, 2, 5, 6]
+    assert (batch["cu_seq_lens_q"].dtype, batch["max_length_q"], batch["max_length_k"]) == (torch.int32, 3, 3)
+    assert "attention_mask" not in batch
+
+
+@pytest.fixture
+def job(base: Path, write_rows: WriteRows, tmp_path: Path) -> TrainingJob:
+    return TrainingJob(
+        base_model=base,
+        sequences=[write_rows(tmp_path / "rows.parquet", ROWS)],
+        output=tmp_path / "out",
+        batch_size=8,
+        micro_batch_size=2,
+        dtype="float32",
+    )
+
+
+def proven(job: TrainingJob) -> dict[str, Any]:
+    train(job)
+    found: dict[str, Any] = json.loads((job.output / "result.json").read_text())["isolation"]
+    return found
+
+
+@pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("model", ["stories260K", "demo"])
+def test_every_run_on_packed_rows_proves_their_isolation(
+    job: TrainingJob, model: str, attention: str, method: Method
+) -> None:
+    folder = ROOT / "flows/demo/base_model" if model == "demo" else DATA / "models" / model
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is absent")
+    facts = proven(job.model_copy(update={"base_model": folder, "attention": attention, "method": method}))
+    assert (facts["attention"], facts["dtype"], facts["device"]) == (attention, "float32", "cpu")
+    assert facts["samples"] == 6  # three of each of two rows
+    assert facts["changed_moved"] > 0.1
+    assert facts["others_moved"] == 0
+    assert facts["alone_differs"] < 1e-4
+
+
+@pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
+def test_the_proof_holds_in_bfloat16(job: TrainingJob, method: Method) -> None:
+    facts = proven(job.model_copy(update={"dtype": "bfloat16", "method": method}))
+    assert (facts["dtype"], facts["others_moved"]) == ("bfloat16", 0)
+    assert facts["changed_moved"] > 0.1
+    assert facts["alone_differs"] < 0.05
+
+
+def masked(collate: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def leaking(self: PackedCollator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collate(self, rows)
+        return batch | {"attention_mask": torch.ones_like(batch["input_ids"])}
+
+    return leaking
+
+
+def without_positions(collate: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def leaking(self: PackedCollator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in collate(self, rows).items() if name != "position_ids"}
+
+    return leaking
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("fault", [masked, without_positions])
+def test_a_batch_that_lets_samples_leak_is_refused_before_the_first_step(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Any], method: Method, dtype: str
+) -> None:
+    monkeypatch.setattr(PackedCollator, "__call__", fault(PackedCollator.__call__))
+    with pytest.raises(LeakError, match=r"changing one sample moved the logits of another by .* \(sdpa, .*cpu\)"):
+        train(job.model_copy(update={"method": method, "dtype": dtype}))
+    assert list(job.output.iterdir()) == []
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_an_attention_that_overlooks_where_samples_begin_is_refused(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch, attention: str
+) -> None:
+    monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda _: None)
+    with pytest.raises(
+        LeakError, match=r"Nothing was trained. Set training.attention to .*tokenization.packing to fal"
+    ):
+        train(job.model_copy(update={"attention": attention}))
+
+
+def test_flash_attention_is_asked_for_where_it_cannot_be(job: TrainingJob) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match=r"training.attention is flash_attention_2, which cannot be used .* to auto"):
+        train(job.model_copy(update={"attention": "flash_attention_2"}))
+
+
+def test_rows_of_one_sample_need_no_proof_unless_they_stand_in_one_batch(
+    job: TrainingJob, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    single = [[row[0]] for row in ROWS]
+    update = {"sequences": [write_rows(tmp_path / "single.parquet", single)]}
+    assert proven(job.model_copy(update=update | {"micro_batch_size": 1})) is None
+    assert proven(job.model_copy(update=update))["samples"] == 2
+
+
+def test_the_parent_hears_of_the_proof(job: TrainingJob, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    run("tasks.trainer.train", job, folder=tmp_path, on_event=events.append, on_line=lambda _: None)
+    assert events[0]["event"] == "isolated"
+    assert events[0]["others_moved"] == 0
+
+
+def test_the_parent_hears_of_a_model_that_cannot_be_used(job: TrainingJob, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    told = job.model_copy(update={"attention": "flash_attention_2"})
+    with pytest.raises(TrainerFailed, match=r"training\.attention is flash_attention_2"):
+        run("tasks.trainer.train", told, folder=tmp_path, on_event=lambda _: None, on_line=lambda _: None)

@@ -83,11 +83,13 @@ def test_full_training_lowers_the_loss_and_tells_how(
     output, events, lines = launched
     assert lines == []
     assert [event["event"] for event in events if event["event"] not in ("progress", "evaluation", "saved")] == [
+        "isolated",
         "started",
         "finished",
     ]
-    assert events[0]["steps"] == 6
-    assert events[0]["trained_tokens"] == 3 * trained_tokens(ROWS)
+    assert events[1]["steps"] == 6
+    assert events[1]["trained_tokens"] == 3 * trained_tokens(ROWS)
+    assert events[1]["isolation"] == {name: value for name, value in events[0].items() if name != "event"}
     assert [event["step"] for event in events if event["event"] == "progress"] == [1, 2, 3, 4, 5, 6]
     assert [event["step"] for event in events if event["event"] == "evaluation"] == [0, 3, 6]
     result = json.loads((output / "result.json").read_text())
@@ -196,7 +198,7 @@ def test_a_poisoned_weight_ends_the_process_as_diverged(job: TrainingJob, base: 
     save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
     told = job.model_copy(update={"base_model": poisoned, "output": tmp_path / "out", "heldout": []})
     steps: list[int] = []
-    with pytest.raises(TrainerFailed, match="the loss is nan at step 1") as failure:
+    with pytest.raises(TrainerFailed, match="logits that are not finite before the first step") as failure:
         run(
             "tasks.trainer.train",
             told,
@@ -206,7 +208,7 @@ def test_a_poisoned_weight_ends_the_process_as_diverged(job: TrainingJob, base: 
         )
     assert failure.value.kind == "diverged"
     assert failure.value.exit_code == 1
-    assert steps == [0, 0]  # started and failed, no progress
+    assert steps == [0]  # failed, no progress
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -1,0 +1,225 @@
+"""What is wrong with a chat template, found on a few small conversations before any row is read."""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Literal, TypeVar
+
+from jinja2 import nodes
+
+from tasks.algorithms.jinja_chat import ENDLESS, environment
+from tasks.algorithms.rendering import ChatTemplate, RefusedConversation, TemplateError, as_templates_expect
+from tasks.algorithms.template_guard import GuardedProgram
+from tasks.conversation import Message
+
+Held = Literal["system", "reasoning", "tools"]
+Made = TypeVar("Made")
+
+_RANDOM_FILTERS = frozenset(["random", "shuffle"])
+_RANDOM_NAMES = frozenset(["lipsum"])
+_UNDEFINED = re.compile(r"'\w+' is undefined")
+
+_ANSWER = "It is blue, mostly."
+_THOUGHT = "They ask for a colour; the common one will do."
+_RULE = "Be brief and kind."
+_PLAIN: list[Message] = [
+    {"role": "user", "content": "Which colour has the sky?"},
+    {"role": "assistant", "content": _ANSWER},
+]
+_SYSTEM: list[Message] = [{"role": "system", "content": _RULE}, *_PLAIN]
+_TWO: list[Message] = [
+    *_PLAIN,
+    {"role": "user", "content": "And at night?"},
+    {"role": "assistant", "content": "Then it is black."},
+]
+_THINKING: list[Message] = [_PLAIN[0], {**_PLAIN[1], "reasoning": _THOUGHT}]
+_THINKING_TWICE: list[Message] = [*_THINKING, _TWO[2], {**_TWO[3], "reasoning": "No sun, no colour."}]
+_CALL = {"id": "call00001", "type": "function", "function": {"name": "look_up", "arguments": {"place": "zenith"}}}
+_CALLING: list[Message] = [
+    _PLAIN[0],
+    {"role": "assistant", "content": "", "tool_calls": json.dumps([_CALL])},
+    {"role": "tool", "content": "blue", "tool_call_id": "call00001", "name": "look_up"},
+    _PLAIN[1],
+]
+_PLACE = {"type": "object", "properties": {"place": {"type": "string", "description": "Where to look."}}}
+_TOOLS = json.dumps(
+    [{"type": "function", "function": {"name": "look_up", "description": "Sees a colour.", "parameters": _PLACE}}]
+)
+_SHAPES: list[tuple[list[Message], str | None]] = [
+    (_PLAIN, None),
+    (_TWO, None),
+    (_SYSTEM, None),
+    (_THINKING_TWICE, None),
+    (_CALLING, _TOOLS),
+]
+
+
+def check_template(template: ChatTemplate, holds: Collection[Held] = ("system", "reasoning", "tools")) -> list[str]:
+    """What a user should know of the template, as far as it concerns what the conversations hold.
+
+    Raises TemplateError where the template cannot be used at all.
+    """
+    _refuse_chance(template.source)
+    _refuse_endless(template)
+    for messages, tools in _SHAPES:
+        _refuse_fickle(template, messages, tools)
+    _refuse_unlearnable(template)
+    found = [*_on_prompts(template), *_on_history(template, "reasoning" in holds)]
+    found += _on_system_turns(template) if "system" in holds else []
+    found += _on_reasoning(template) if "reasoning" in holds else []
+    found += _on_tools(template) if "tools" in holds else []
+    return found
+
+
+def _refuse_chance(source: str) -> None:
+    tree = environment().parse(source)
+    drawn = [(each.lineno, each.name) for each in tree.find_all(nodes.Filter) if each.name in _RANDOM_FILTERS]
+    drawn += [(each.lineno, each.name) for each in tree.find_all(nodes.Name) if each.name in _RANDOM_NAMES]
+    for line, name in sorted(drawn):
+        raise TemplateError(
+            f"the chat template renders differently on each call: line {line} uses {name!r}; write fixed text there"
+        )
+
+
+def _refuse_endless(template: ChatTemplate) -> None:
+    """Render in an environment that counts."""
+    watched = ChatTemplate(template.source, bos=template.bos, eos=template.eos, date=template.date)
+    watched.program = GuardedProgram(template.source, template.date)
+    for messages, tools in _SHAPES:
+        try:
+            watched.draw(as_templates_expect(messages), json.loads(tools) if tools else None, False)
+        except RefusedConversation as error:
+            if messages is _PLAIN:
+                raise TemplateError(
+                    f"the chat template fails on a plain question with its answer: {error}; correct it, or name "
+                    "another in tokenization.chat_template"
+                ) from error
+            if _UNDEFINED.match(str(error)) or ENDLESS in str(error):
+                raise TemplateError(f"the chat template fails: {error}; correct that line") from error
+
+
+def _refuse_fickle(template: ChatTemplate, messages: list[Message], tools: str | None) -> None:
+    # All are alive at once, so that what shows an object's address differs.
+    given = [(as_templates_expect(messages), json.loads(tools) if tools else None) for _ in range(3)]
+    try:
+        first, *others = [template.draw(*each, generation_prompt=True).text for each in given]
+    except RefusedConversation:
+        return
+    for other in others:
+        if other != first:
+            place = next(place for place, (a, b) in enumerate(zip(first, other, strict=False)) if a != b)
+            line = _line_of(template.source, first[:place])
+            raise TemplateError(
+                "the chat template renders differently on each call: once "
+                f"{first[place : place + 20]!r}, once {other[place : place + 20]!r}, behind "
+                f"{first[max(0, place - 40) : place]!r}{line}; write fixed text there"
+            )
+
+
+def _line_of(source: str, written: str) -> str:
+    """The line that holds the last eight characters or more that were written as they stand in the source, once."""
+    for end in range(len(written), 7, -1):
+        if source.count(words := written[end - 8 : end]) == 1:
+            return f" (line {source.count(chr(10), 0, source.index(words)) + 1})"
+    return ""
+
+
+def _refuse_unlearnable(template: ChatTemplate) -> None:
+    text = template.render(_PLAIN)
+    if _ANSWER not in text:
+        raise TemplateError(
+            f"the chat template ignores assistant turns: it leaves the answer {_ANSWER!r} out of {text!r:.120}; "
+            "write message['content'] for the role 'assistant' (templates that expect typed parts are not supported)"
+        )
+    try:
+        (made,) = template.trained(_PLAIN)
+    except RefusedConversation as error:
+        raise TemplateError(f"of a plain question with its answer, {error}; correct the chat template") from error
+    spans = [(begin, end) for begin, end, _ in made.spans]
+    answer = made.text.find(_ANSWER, spans[0][0]) + len(_ANSWER)
+    behind = "".join(made.text[max(begin, answer) : end] for begin, end in spans if end > answer)
+    if not behind.strip():
+        raise TemplateError(
+            f"the generation tags of the chat template{_tag_line(template.source)} leave out the end of the turn, "
+            f"{made.text[answer:].strip()!r:.40}, so a model would never learn to stop; move "
+            "{% endgeneration %} behind it"
+        )
+
+
+def _tag_line(source: str) -> str:
+    found = re.search(r"\{%[-+]?\s*endgeneration", source)
+    return f" (line {source.count(chr(10), 0, found.start()) + 1})" if found else ""
+
+
+def _on_prompts(template: ChatTemplate) -> Iterator[str]:
+    prompt, asked = (template.render(_PLAIN[:1], generation_prompt=each) for each in (True, False))
+    text = template.render(_PLAIN)
+    opened = prompt[len(asked) :] if prompt.startswith(asked) else ""
+    if not text.startswith(prompt):
+        yield (
+            f"the generation prompt of the chat template is {opened!r}, but an answer without reasoning begins "
+            "otherwise; what both share is given to the model, and the rest of the answer is trained"
+        )
+    begin = template.trained(_PLAIN)[0].spans[0][0]
+    header = text[begin : text.find(_ANSWER, begin)].strip()
+    if prompt == asked and header:
+        yield (
+            f"the chat template has no generation prompt, so a model must write {header!r} itself, and it is "
+            "trained; write it where add_generation_prompt is true"
+        )
+    if template.borrowed_ends[0]:
+        yield (
+            f"the chat template ends an answer with no token of its own; the one that opens the next turn, "
+            f"{template.borrowed_ends[0]!r}, is trained as its end"
+        )
+
+
+def _on_history(template: ChatTemplate, reasoning: bool) -> Iterator[str]:
+    kinds = [(_TWO, "answers")] + ([(_THINKING_TWICE, "reasoning")] if reasoning else [])
+    for messages, what in kinds:
+        texts = _attempt(template.trained, messages, None) or []
+        if len(texts) > 1:
+            yield (
+                f"the chat template writes earlier {what} differently once turns follow; such a conversation gives "
+                "several texts, so that each answer is trained as the model has to write it"
+            )
+            return
+
+
+def _on_system_turns(template: ChatTemplate) -> Iterator[str]:
+    text = _attempt(template.render, _SYSTEM, None)
+    if text is None:
+        yield f"the chat template refuses system turns: {_words(template, _SYSTEM)}; rows with one are dropped"
+    elif _RULE not in text:
+        yield "the chat template drops system turns; their rows are trained without"
+
+
+def _on_reasoning(template: ChatTemplate) -> Iterator[str]:
+    texts = _attempt(template.trained, _THINKING, None)
+    if texts is not None and not any(_THOUGHT in each.text for each in texts):
+        yield "the chat template drops reasoning; answers are trained without it"
+
+
+def _on_tools(template: ChatTemplate) -> Iterator[str]:
+    text = _attempt(template.render, _CALLING[:1], _TOOLS)
+    if text is not None and "look_up" not in text:
+        yield "the chat template drops the schemas of tools; calls are trained without them"
+    if _attempt(template.trained, _CALLING, _TOOLS) is None:
+        yield f"the chat template cannot write tool calls: {_words(template, _CALLING, _TOOLS)}; such rows are dropped"
+
+
+def _attempt(
+    made: Callable[[list[Message], str | None], Made], messages: list[Message], tools: str | None
+) -> Made | None:
+    try:
+        return made(messages, tools)
+    except (RefusedConversation, TemplateError):
+        return None
+
+
+def _words(template: ChatTemplate, messages: list[Message], tools: str | None = None) -> str:
+    try:
+        template.trained(messages, tools)
+    except RefusedConversation as error:
+        return str(error)
+    return ""

@@ -1,0 +1,282 @@
+"""Conversations taken to token ids whose masks are proven, batch by batch, on disk; and what is told of them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.algorithms.encoding import TextEncoder
+from tasks.algorithms.mask_figures import MaskFigures
+from tasks.algorithms.mask_proof import Proof, prove
+from tasks.algorithms.mask_samples import SAMPLES, SampleRows
+from tasks.algorithms.masking import trained_tokens
+from tasks.algorithms.renderer import Renderer
+from tasks.algorithms.rendering import ChatTemplate, Trained
+from tasks.algorithms.samples import Pieces, Samples, TooLong
+from tasks.algorithms.template_check import Held, check_template
+from tasks.algorithms.token_arrays import Flags, Places, Rendered, Tokens
+from tasks.artifacts.manifest import Artifact
+from tasks.artifacts.store import Attempt
+from tasks.conversation import DROPPED
+from tasks.reporting import masks
+
+VOCABULARY = pa.schema([("id", pa.int32()), ("text", pa.binary()), ("special", pa.bool_())])
+"""What the ids of the artifact stand for."""
+HEAD = pa.schema([*list(DROPPED)[:5], ("copies", pa.int64())])
+"""What is kept of a conversation besides its tokens."""
+ControlTokens = Literal["neutralise", "drop", "keep"]
+_ROWS_PER_BATCH = 4096
+_NOTHING, _TOO_LONG, _UNSHOWN = "no trainable token", "too long", "tool call not in the chat template"
+_REFUSED, _SPELLED, _UNPROVEN = "refused by the chat template", "control token in the text", "mask not proven"
+_MOST_FAULTS = 3
+
+
+class MaskError(Exception):
+    """Too many rows would be trained on something else than what the assistant said."""
+
+
+@dataclass
+class Side:
+    """The mixture or the held-out side, tokenised."""
+
+    rows: pa.Table
+    """Id, split and origin of each conversation, and how often it is shown."""
+    samples: Samples
+    row: Places
+    """The conversation of each sample."""
+    gone: dict[int, tuple[str, str]]
+    """Conversations that are not used, with reason and evidence."""
+    pieces: Pieces = field(init=False)
+
+    def cut(self, most: int, too_long: TooLong) -> None:
+        """Keep what fits; a conversation of which nothing is left is gone."""
+        sound = ~np.isin(self.row, np.fromiter(self.gone, np.int64))
+        pieces = self.samples.cut(most, too_long)
+        self.pieces = pieces.chosen(sound[pieces.sample])
+        used = np.bincount(self.row[self.pieces.sample], minlength=self.rows.num_rows)
+        longest = np.zeros(self.rows.num_rows, dtype=np.int64)
+        np.maximum.at(longest, self.row, self.samples.lengths)
+        for row in np.flatnonzero(used == 0).tolist():
+            if row not in self.gone:
+                self.gone[row] = _nothing_left(int(longest[row]), most, too_long)
+
+    @property
+    def cut_rows(self) -> int:
+        """How many of the conversations in use lost some of their tokens, or were split."""
+        whole = self.pieces.lengths == self.samples.lengths[self.pieces.sample]
+        return len(np.unique(self.row[self.pieces.sample[~whole]]))
+
+
+class Reading:
+    """Takes conversations to proven samples, and keeps what is told of them."""
+
+    def __init__(
+        self, out: Attempt, encoder: TextEncoder, template: ChatTemplate, choice: Trained, control_tokens: ControlTokens
+    ) -> None:
+        check_template(template, ())
+        self.out, self.encoder, self.template, self.choice = out, encoder, template, choice
+        self.control_tokens = control_tokens
+        special, added = ((), ()) if control_tokens == "keep" else (encoder.special, encoder.added)
+        self._render = Renderer(template, choice, special=special, added=added)
+        self._added_ids = np.array(sorted(encoder.tokenizer.get_added_tokens_decoder()), dtype=np.int32)
+        control = [number for each in encoder.special if (number := encoder.tokenizer.token_to_id(each)) is not None]
+        self._figures, self._shown = MaskFigures(), SampleRows(control)
+        self.control = set(control)
+        self._used = np.zeros(encoder.tokenizer.get_vocab_size() + 1, dtype=np.bool_)
+        self.rows = self.unproven = self.unrolled = self.texts_of_unrolled = self.graded_turns = 0
+        self.neutralised = Counter[str]()
+        self._held: set[Held] = set()
+        self.faults: list[str] = []
+
+    def side(self, mixed: Artifact, table: str, scratch: Path) -> Side:
+        """All conversations of a table."""
+        samples, rows, places = Samples(scratch / table), [HEAD.empty_table()], [np.empty(0, dtype=np.int64)]
+        gone: dict[int, tuple[str, str]] = {}
+        done, total = 0, mixed.tables[table].rows
+        for part in self.out.store.tables(mixed, table):
+            for batch in part.to_batches(max_chunksize=_ROWS_PER_BATCH):
+                rendered, faults = self._take(batch, samples)
+                gone |= {done + row: fault for row, fault in faults.items()}
+                places.append(rendered.rows + done)
+                rows.append(_head(batch))
+                done += batch.num_rows
+                self.out.progress(done, total, f"{table} rows")
+        self.rows += done
+        return Side(pa.concat_tables(rows).combine_chunks(), samples, np.concatenate(places), gone)
+
+    def _take(self, batch: pa.RecordBatch, samples: Samples) -> tuple[Rendered, dict[int, tuple[str, str]]]:
+        """One batch: its texts, and the rows that are not used, with reason and evidence."""
+        rendered = self._render(batch)
+        tokens = self.encoder.tokens(rendered.texts, rendered.plain)
+        trained = trained_tokens(tokens, rendered.trained)
+        messages = batch.column("messages")
+        proof = prove(messages, rendered, tokens, trained, self.encoder.spelling, self.choice, self._added_ids)
+        samples.append(rendered, tokens, trained)
+        self._count(batch, rendered, tokens, trained, proof)
+        return rendered, self._faults(batch, rendered, proof)
+
+    def _count(self, batch: pa.RecordBatch, rendered: Rendered, tokens: Tokens, trained: Flags, proof: Proof) -> None:
+        sources = batch.column("source").take(pa.array(rendered.rows))
+        self._figures.add(sources, rendered, tokens, trained, proof)
+        self._shown.add(batch, rendered, tokens, trained)
+        self._used[tokens.ids] = True
+        texts = np.bincount(rendered.rows, minlength=batch.num_rows)
+        self.unrolled += int((texts > 1).sum())
+        self.texts_of_unrolled += int(texts[texts > 1].sum())
+        spelled = np.unique(rendered.rows[np.diff(rendered.plain.offsets) > 0])
+        self._held |= set(_held(batch))
+        self.neutralised.update(batch.column("source").take(pa.array(spelled)).to_pylist())
+        weights = batch.column("messages").flatten().field("weight")
+        graded = pc.and_(pc.not_equal(weights, 0), pc.not_equal(weights, 1))
+        self.graded_turns += pc.sum(graded).as_py() or 0
+
+    def _faults(self, batch: pa.RecordBatch, rendered: Rendered, proof: Proof) -> dict[int, tuple[str, str]]:
+        gone = {row: (_REFUSED, why) for row, why in rendered.refused.items()}
+        if self.control_tokens == "drop":
+            for text in np.flatnonzero(np.diff(rendered.plain.offsets)).tolist():
+                gone.setdefault(int(rendered.rows[text]), (_SPELLED, _spelled(rendered, text)))
+        for text, name in proof.unshown_calls.items():
+            why = f"the call of {name} is not in the text; name a chat template that writes calls"
+            gone.setdefault(int(rendered.rows[text]), (_UNSHOWN, why))
+        for text, fault in proof.faults.items():
+            row = int(rendered.rows[text])
+            if row not in gone:
+                gone[row] = _UNPROVEN, fault
+                self.unproven += 1
+                if len(self.faults) < _MOST_FAULTS:
+                    source, file, line = (batch.column(name)[row].as_py() for name in ("source", "file", "line"))
+                    self.faults.append(f"{source} {file}:{line}: {fault}")
+        return gone
+
+    def require_proof(self, least: float) -> None:
+        """Raise `MaskError` where a smaller share of the rows is proven."""
+        proven = self.rows - self.unproven
+        if proven < least * self.rows:
+            raise MaskError(
+                f"only {proven:,} of {self.rows:,} rows are proven to be trained on what the assistant says, and "
+                f"tokenization.min_proven is {least:g}. The tokenizer or the chat template changes "
+                "the text in a way that labels cannot follow; name another chat_template. " + "; ".join(self.faults)
+            )
+
+    def warnings(self) -> list[str]:
+        """What a user should know of the template and of the rows that went through it."""
+        told = [*check_template(self.template, self._held), *self.encoder.notes]
+        if self.neutralised and self.control_tokens == "neutralise":
+            named = ", ".join(f"{source} {number:,}" for source, number in sorted(self.neutralised.items()))
+            told.append(
+                f"messages of {self.neutralised.total():,} rows spell control tokens ({named}); they stay text. Set "
+                "tokenization.control_tokens to drop if such rows are leftovers of another template."
+            )
+        if self.unproven:
+            told.append(
+                f"the masks of {self.unproven:,} of {self.rows:,} rows are not proven, so they are dropped: "
+                + "; ".join(self.faults)
+            )
+        if self.unrolled:
+            told.append(
+                f"the chat template writes earlier turns of {self.unrolled:,} conversations differently once others "
+                f"follow; they became {self.texts_of_unrolled:,} texts, so that each answer is trained as the model "
+                "would have to write it."
+            )
+        if self.graded_turns:
+            told.append(
+                f"{self.graded_turns:,} turns have a loss weight that is neither 0 nor 1; they are trained with weight "
+                "1. Round the weights in the source if that is not what you want."
+            )
+        return told
+
+    def write_proof(self, sides: Sequence[Side]) -> None:
+        """The proof's tables and page."""
+        figures, ends, shown = self._figures.table(), self._figures.ends(), self._shown.rows()
+        for sample in shown:
+            _tell_fate(sample, sides)
+        self.out.write("mask_figures", figures)
+        self.out.write("mask_ends", ends)
+        self.out.write("mask_samples", pa.Table.from_pylist(shown, SAMPLES))
+        self.out.write("vocabulary", self._vocabulary())
+        facts = {"figures": figures.to_pylist(), "ends": ends.to_pylist(), "samples": shown, "faults": self.faults}
+        page = masks.MaskPage(rows=self.rows, proven=self.rows - self.unproven, **facts)
+        self.out.write_file("masks.html", masks.render(page).encode())
+        self.out.facts["masks"] = [_in_words(row) for row in figures.to_pylist() if row["turn"] == 0]
+        self.out.facts["rows_with_control_tokens"] = self.neutralised.total()
+        self.out.facts["conversations_unrolled"] = self.unrolled
+
+    def _vocabulary(self) -> pa.Table:
+        """What each id that occurs stands for, so that rows can be read without the tokenizer."""
+        ids = np.flatnonzero(self._used)
+        spelling = self.encoder.spelling
+        if spelling:
+            data, offsets = spelling
+            texts = [data[offsets[each] : offsets[each + 1]].tobytes() for each in ids]
+        else:
+            texts = [(self.encoder.tokenizer.id_to_token(int(each)) or "").encode() for each in ids]
+        special = [int(each) in self.control for each in ids]
+        columns = [pa.array(ids, pa.int32()), pa.array(texts, pa.binary()), pa.array(special, pa.bool_())]
+        return pa.Table.from_arrays(columns, schema=VOCABULARY)
+
+
+def _head(batch: pa.RecordBatch) -> pa.Table:
+    """A batch without what is said in it."""
+    copies = batch.column("copies") if "copies" in batch.schema.names else pa.array(np.ones(batch.num_rows, np.int64))
+    columns = [batch.column(name) for name in HEAD.names[:-1]] + [copies.cast(pa.int64())]
+    return pa.Table.from_arrays(columns, schema=HEAD)
+
+
+def _spelled(rendered: Rendered, text: int) -> str:
+    at = int(rendered.plain.offsets[text])
+    data = rendered.texts[text].as_py().encode()
+    return f"a message spells {data[rendered.plain.begins[at] : rendered.plain.ends[at]].decode()}"
+
+
+def _nothing_left(longest: int, most: int, too_long: TooLong) -> tuple[str, str]:
+    if not longest or longest <= most:
+        return _NOTHING, "the assistant says nothing that is trained"
+    if too_long == "drop":
+        return _TOO_LONG, f"{longest:,} tokens; rows hold {most:,}"
+    return (
+        _NOTHING,
+        f"no {'whole answer' if too_long == 'turn' else 'answer'} in the first {most:,} of {longest:,} tokens",
+    )
+
+
+def _tell_fate(sample: dict[str, Any], sides: Sequence[Side]) -> None:
+    """Note on a shown row what training has of it."""
+    for side in sides:
+        (places,) = np.nonzero(pc.equal(side.rows["id"], sample["row_id"]).to_numpy())
+        for place in places.tolist():
+            samples = np.flatnonzero(side.row == place)
+            kept = np.zeros(len(samples), dtype=np.int64)
+            chosen = np.isin(side.pieces.sample, samples)
+            np.add.at(kept, side.pieces.sample[chosen] - samples[0], side.pieces.lengths[chosen])
+            whole = kept == side.samples.lengths[samples]
+            sample["kept"] = [None if all_of_it else int(part) for part, all_of_it in zip(kept, whole, strict=True)]
+            if place in side.gone:
+                sample["note"] = f"dropped: {side.gone[place][0]}"
+            elif sample["split"] == "train":
+                sample["note"] = f"shown {side.rows['copies'][place].as_py():,} times"
+
+
+def _in_words(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "source": row["source"],
+        "turns": row["turns"],
+        "proven": row["proven_turns"],
+        "tokens": row["tokens"],
+        "trained": f"{row['trained_share']:.1%}",
+    }
+
+
+def _held(batch: pa.RecordBatch) -> Iterator[Held]:
+    """What the conversations of a batch hold that a chat template may leave out."""
+    messages = batch.column("messages").flatten()
+    if pc.any(pc.equal(messages.field("role"), "system")).as_py():
+        yield "system"
+    if messages.field("reasoning").null_count < len(messages):
+        yield "reasoning"
+    if batch.column("tools").null_count < batch.num_rows or messages.field("tool_calls").null_count < len(messages):
+        yield "tools"
