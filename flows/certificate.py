@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from flows.recipe import RecipeError
-from tasks.algorithms.masking import NOT_TRAINED
+from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
 from tasks.config import Config

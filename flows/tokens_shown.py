@@ -8,7 +8,7 @@ from rich.text import Text
 
 from flows import terminal
 from flows.certificate import Certificate, RowNotFoundError, Trail, certify
-from tasks.algorithms.masking import NOT_TRAINED
+from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
 from tasks.config import Config

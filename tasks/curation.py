@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.algorithms.encoding import TextEncoder, load_encoder
 from tasks.algorithms.lengths import quantiles
+from tasks.algorithms.tokens.encoding import TextEncoder, load_encoder
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Attempt

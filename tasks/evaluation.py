@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, ChatTemplate
 from tasks.algorithms.comparison import Comparison, IncomparableError, compare
-from tasks.algorithms.encoding import load_encoder
 from tasks.algorithms.paired import Verdict, gravest
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate
+from tasks.algorithms.tokens.encoding import load_encoder
 from tasks.artifacts.fingerprint import digest
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, require_unchanged

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.algorithms.encoding import TextEncoder
-from tasks.algorithms.mask_figures import MaskFigures
-from tasks.algorithms.mask_proof import Proof, prove
-from tasks.algorithms.mask_samples import SAMPLES, SampleRows
-from tasks.algorithms.masking import trained_tokens
-from tasks.algorithms.renderer import Renderer
-from tasks.algorithms.rendering import ChatTemplate, Trained
-from tasks.algorithms.samples import Pieces, Samples, TooLong
-from tasks.algorithms.template_check import Held, check_template
-from tasks.algorithms.token_arrays import Flags, Places, Rendered, Tokens
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import ChatTemplate, Trained
+from tasks.algorithms.chat.template_check import Held, check_template
+from tasks.algorithms.masks.examples import SAMPLES, SampleRows
+from tasks.algorithms.masks.figures import MaskFigures
+from tasks.algorithms.masks.proof import Proof, prove
+from tasks.algorithms.tokens.arrays import Flags, Places, Rendered, Tokens
+from tasks.algorithms.tokens.encoding import TextEncoder
+from tasks.algorithms.tokens.masking import trained_tokens
+from tasks.algorithms.tokens.samples import Pieces, Samples, TooLong
 from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.store import Attempt
 from tasks.conversation import DROPPED

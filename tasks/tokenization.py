@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.algorithms.encoding import TextEncoder, load_encoder
-from tasks.algorithms.masking import NOT_TRAINED
-from tasks.algorithms.packing import Packed, pack
-from tasks.algorithms.rendering import DEFAULT_DATE, PLAIN_TEMPLATE, ChatTemplate, Trained
-from tasks.algorithms.samples import SEQUENCES, Pieces, TooLong
-from tasks.algorithms.token_arrays import Places
+from tasks.algorithms.chat.rendering import DEFAULT_DATE, PLAIN_TEMPLATE, ChatTemplate, Trained
+from tasks.algorithms.tokens.arrays import Places
+from tasks.algorithms.tokens.encoding import TextEncoder, load_encoder
+from tasks.algorithms.tokens.masking import NOT_TRAINED
+from tasks.algorithms.tokens.packing import Packed, pack
+from tasks.algorithms.tokens.samples import SEQUENCES, Pieces, TooLong
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, read_bytes
 from tasks.artifacts.store import Attempt

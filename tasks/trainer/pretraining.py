@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from tasks.algorithms.rendering import PLAIN_TEMPLATE
+from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 WARMUP_STEPS = 50

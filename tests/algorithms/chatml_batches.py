@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from tasks.algorithms.answers import EVERYTHING, Trained
-from tasks.algorithms.mask_proof import Proof, prove
-from tasks.algorithms.token_arrays import Flags, Ranges, Rendered, Tokens
-from tasks.algorithms.tokenizer_files import Spelling, spelling
+from tasks.algorithms.chat.answers import EVERYTHING, Trained
+from tasks.algorithms.masks.proof import Proof, prove
+from tasks.algorithms.tokens.arrays import Flags, Ranges, Rendered, Tokens
+from tasks.algorithms.tokens.files import Spelling, spelling
 from tasks.conversation import CONVERSATIONS, MESSAGE
 
 Turns = Sequence[dict[str, Any]]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from tasks.algorithms.encoding import TextEncoder
-from tasks.algorithms.token_edges import EDGE
+from tasks.algorithms.tokens.edges import EDGE
+from tasks.algorithms.tokens.encoding import TextEncoder
 from tests.stages.making import byte_fallback, byte_level
 
 REAL = Path(os.environ.get("FETTLE_REAL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "tokenizers"

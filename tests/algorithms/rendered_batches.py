@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.algorithms.token_arrays import Rendered
+from tasks.algorithms.tokens.arrays import Rendered
 from tasks.conversation import CONVERSATIONS
 
 Spans = list[tuple[int, ...]]

@@ -11,8 +11,8 @@ import trl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.algorithms.renderer import Renderer
-from tasks.algorithms.rendering import ChatTemplate, Trained
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import ChatTemplate, Trained
 from tests.algorithms.rendered_batches import batch, plain_of, ranges, rows_of, turns
 from tests.stages.making import CHATML
 

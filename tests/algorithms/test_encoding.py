@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from tasks.algorithms import piece_store
-from tasks.algorithms.encoding import TextEncoder
-from tasks.algorithms.token_edges import parts_at_edges
+from tasks.algorithms.tokens import piece_store
+from tasks.algorithms.tokens.edges import parts_at_edges
+from tasks.algorithms.tokens.encoding import TextEncoder
 from tests.algorithms.encoders import KNOWN, NAMES, TEXTS, real_tokenizers, split_by
 from tests.stages.making import byte_level
 

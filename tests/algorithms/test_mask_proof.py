@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from tasks.algorithms.answers import Trained
-from tasks.algorithms.mask_figures import MaskFigures
-from tasks.algorithms.mask_samples import MOST_ROWS, SAMPLES, SampleRows
-from tasks.algorithms.tokenizer_files import spelling
+from tasks.algorithms.chat.answers import Trained
+from tasks.algorithms.masks.examples import MOST_ROWS, SAMPLES, SampleRows
+from tasks.algorithms.masks.figures import MaskFigures
+from tasks.algorithms.tokens.files import spelling
 from tests.algorithms.chatml_batches import Batch, Laid, Turns, assistant, batch, chatml, user
 from tests.stages.making import byte_fallback, byte_level
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from tasks.algorithms.packing import Packed, pack
+from tasks.algorithms.tokens.packing import Packed, pack
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
 DATA = Path(os.environ.get("FETTLE_REAL_DATA", BESIDE))

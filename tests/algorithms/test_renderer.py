@@ -12,9 +12,9 @@ import trl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.algorithms.layouts import LaidText, Layout, Turn
-from tasks.algorithms.renderer import Renderer
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, RefusedConversation, Trained
+from tasks.algorithms.chat.layouts import LaidText, Layout, Turn
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, ChatTemplate, RefusedConversation, Trained
 from tests.algorithms.curious_templates import CURIOUS
 from tests.algorithms.rendered_batches import Spans, batch, rows_of, turns
 from tests.stages.making import CHATML, MISTRAL

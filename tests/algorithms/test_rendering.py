@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.algorithms.rendering import (
+from tasks.algorithms.chat.rendering import (
     PLAIN_TEMPLATE,
     ChatTemplate,
     RefusedConversation,
     TemplateError,
     Trained,
 )
-from tasks.algorithms.template_check import check_template
+from tasks.algorithms.chat.template_check import check_template
 from tasks.conversation import Message
 from tests.stages.making import CHATML, MISTRAL, chat
 

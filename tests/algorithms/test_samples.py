@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.algorithms.masking import NOT_TRAINED
-from tasks.algorithms.samples import SEQUENCES, Samples, TooLong
-from tasks.algorithms.token_arrays import Ranges, Rendered, Tokens
+from tasks.algorithms.tokens.arrays import Ranges, Rendered, Tokens
+from tasks.algorithms.tokens.masking import NOT_TRAINED
+from tasks.algorithms.tokens.samples import SEQUENCES, Samples, TooLong
 
 
 class Turn(NamedTuple):

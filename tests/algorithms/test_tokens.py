@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tasks import conversation
-from tasks.algorithms.encoding import TextEncoder
-from tasks.algorithms.masking import trained_tokens
-from tasks.algorithms.plain_tokens import are_equal, plain_tokens
-from tasks.algorithms.renderer import Renderer
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, ChatTemplate, Trained
-from tasks.algorithms.token_arrays import Places, Ranges, Tokens
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, ChatTemplate, Trained
+from tasks.algorithms.tokens.arrays import Places, Ranges, Tokens
+from tasks.algorithms.tokens.encoding import TextEncoder
+from tasks.algorithms.tokens.masking import trained_tokens
+from tasks.algorithms.tokens.plain_tokens import are_equal, plain_tokens
 from tests.algorithms.encoders import FRAGMENTS, KNOWN, NAMES, TEXTS, real_tokenizers, sentence_piece
 from tests.stages.making import CHATML, MISTRAL, byte_level
 

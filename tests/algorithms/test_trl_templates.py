@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import jinja2
 import pytest
 
-from tasks.algorithms.rendering import ChatTemplate, RefusedConversation, TemplateError, Text
-from tasks.algorithms.template_check import check_template
+from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, TemplateError, Text
+from tasks.algorithms.chat.template_check import check_template
 from tasks.conversation import Message
 from tasks.formats.row import Conversation
 from tests.algorithms.trl_preparation import (

@@ -14,7 +14,7 @@ import trl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tasks.algorithms.rendering import ChatTemplate, Text
+from tasks.algorithms.chat.rendering import ChatTemplate, Text
 from tasks.conversation import Message
 from tasks.formats import reader
 from tasks.formats.row import Conversation, RowError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from tasks.algorithms.mask_figures import MaskFigures
-from tasks.algorithms.mask_samples import SampleRows
+from tasks.algorithms.masks.examples import SampleRows
+from tasks.algorithms.masks.figures import MaskFigures
 from tasks.reporting.masks import MaskPage, SampleFacts, TokenFacts, pieces, render
 from tests.algorithms.chatml_batches import assistant, batch, user
 from tests.reporting.hostile import ATTACK

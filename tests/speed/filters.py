@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.algorithms.encoding import TextEncoder
+from tasks.algorithms.tokens.encoding import TextEncoder
 from tasks.conversation import CONVERSATIONS
 from tasks.curation import ROWS_PER_BATCH, judge
 from tasks.filters import CurationConfig

@@ -14,7 +14,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer
 from trl import pack_dataset
 
-from tasks.algorithms.packing import pack
+from tasks.algorithms.tokens.packing import pack
 from tests.speed.figure import Measurement, figure, require
 from tests.speed.instructions import corpus
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tasks.algorithms.encoding import TextEncoder
+from tasks.algorithms.tokens.encoding import TextEncoder
 from tests.speed.figure import Measurement, figure, require
 from tests.speed.instructions import corpus
 

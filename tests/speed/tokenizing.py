@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from tasks.algorithms.encoding import load_encoder
-from tasks.algorithms.masking import NOT_TRAINED, trained_tokens
-from tasks.algorithms.renderer import Renderer
-from tasks.algorithms.rendering import ChatTemplate, Trained
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import ChatTemplate, Trained
+from tasks.algorithms.tokens.encoding import load_encoder
+from tasks.algorithms.tokens.masking import NOT_TRAINED, trained_tokens
 from tasks.artifacts.resource import read_resource
 from tasks.conversation import MESSAGE
 from tests.speed.figure import Measurement, figure, require

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.algorithms.token_arrays import Tokens
+from tasks.algorithms.tokens.arrays import Tokens
 from tests.stages.families.family import FAMILIES
 from tests.stages.families.listing import listing, make
 

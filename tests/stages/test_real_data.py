@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.algorithms.encoding import load_encoder
-from tasks.algorithms.masking import NOT_TRAINED
-from tasks.algorithms.rendering import TemplateError
+from tasks.algorithms.chat.rendering import TemplateError
+from tasks.algorithms.tokens.encoding import load_encoder
+from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts.resource import read_resource
 from tasks.artifacts.store import Store
 from tasks.conversation import answer_text

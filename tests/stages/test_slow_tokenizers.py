@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from tasks.algorithms.encoding import load_encoder
+from tasks.algorithms.tokens.encoding import load_encoder
 from tasks.artifacts.resource import Resource, ResourceError, read_resource
 from tasks.trainer import tokenizer_conversion
 from tasks.trainer.tokenizer_conversion import ConversionJob, convert, converted

@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from tasks import proven_samples
-from tasks.algorithms.masking import NOT_TRAINED
-from tasks.algorithms.rendering import PLAIN_TEMPLATE, TemplateError
+from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, TemplateError
+from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.resource import Resource, ResourceError, read_resource
 from tasks.artifacts.store import Store

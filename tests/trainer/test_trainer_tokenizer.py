@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.algorithms.encoding import load_encoder
+from tasks.algorithms.tokens.encoding import load_encoder
 from tasks.artifacts.resource import read_resource
 from tasks.trainer.models import load_tokenizer
 from tests.stages.making import byte_fallback, byte_level, tokenizer_files

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from tasks.algorithms.rendering import PLAIN_TEMPLATE
+from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE
 from tests.stages.making import MISTRAL
 
 LLAMA_2 = (

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tasks.algorithms.encoding import TextEncoder
-from tasks.algorithms.mask_proof import Proof, prove
-from tasks.algorithms.masking import NOT_TRAINED, trained_tokens
-from tasks.algorithms.renderer import Renderer
-from tasks.algorithms.rendering import ChatTemplate, Trained
-from tasks.algorithms.token_arrays import Flags, Rendered, Tokens
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import ChatTemplate, Trained
+from tasks.algorithms.masks.proof import Proof, prove
+from tasks.algorithms.tokens.arrays import Flags, Rendered, Tokens
+from tasks.algorithms.tokens.encoding import TextEncoder
+from tasks.algorithms.tokens.masking import NOT_TRAINED, trained_tokens
 from tasks.conversation import MESSAGE
 from tests.stages.families.family import Family
 

@@ -7,9 +7,9 @@ from typing import Literal, TypeVar
 
 from jinja2 import nodes
 
-from tasks.algorithms.jinja_chat import ENDLESS, environment
-from tasks.algorithms.rendering import ChatTemplate, RefusedConversation, TemplateError, as_templates_expect
-from tasks.algorithms.template_guard import GuardedProgram
+from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, TemplateError, as_templates_expect
+from tasks.algorithms.chat.sandbox import ENDLESS, environment
+from tasks.algorithms.chat.template_guard import GuardedProgram
 from tasks.conversation import Message
 
 Held = Literal["system", "reasoning", "tools"]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import AddedToken, Tokenizer
 
-from tasks.algorithms.token_arrays import Flags, Ids
+from tasks.algorithms.tokens.arrays import Flags, Ids
 
 Table = npt.NDArray[np.int32]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.algorithms import mask_loops as loops
-from tasks.algorithms.answers import Trained
-from tasks.algorithms.mask_reading import Look, look, looks_like_header
-from tasks.algorithms.token_arrays import Flags, Ids, Places, Rendered, Tokens
-from tasks.algorithms.tokenizer_files import Spelling
+from tasks.algorithms.chat.answers import Trained
+from tasks.algorithms.masks import loops as loops
+from tasks.algorithms.masks.reading import Look, look, looks_like_header
+from tasks.algorithms.tokens.arrays import Flags, Ids, Places, Rendered, Tokens
+from tasks.algorithms.tokens.files import Spelling
 from tasks.algorithms.word_hashes import buffers
 
 _NO_IDS: Ids = np.empty(0, dtype=np.int32)

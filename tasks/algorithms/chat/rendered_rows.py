@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tasks.algorithms.token_arrays import Places, Ranges
+from tasks.algorithms.tokens.arrays import Places, Ranges
 
 CharacterRange = tuple[int, int]
 

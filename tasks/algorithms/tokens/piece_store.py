@@ -3,9 +3,9 @@
 import numpy as np
 from tokenizers import Tokenizer
 
-from tasks.algorithms.piece_loops import FREE, ROLES, opens_group, rehash
-from tasks.algorithms.plain_tokens import plain_tokens
-from tasks.algorithms.token_arrays import Flags, Places
+from tasks.algorithms.tokens.arrays import Flags, Places
+from tasks.algorithms.tokens.piece_loops import FREE, ROLES, opens_group, rehash
+from tasks.algorithms.tokens.plain_tokens import plain_tokens
 
 _BEFORE = "x"
 """Stands before a piece from within a text while it is tokenised."""

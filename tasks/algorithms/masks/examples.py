@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.algorithms.token_arrays import Flags, Places, Ranges, Rendered, Tokens
+from tasks.algorithms.tokens.arrays import Flags, Places, Ranges, Rendered, Tokens
 
 _TOKEN = pa.struct(
     [

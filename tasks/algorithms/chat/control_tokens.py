@@ -8,9 +8,9 @@ from functools import cached_property
 import polars as pl
 import pyarrow as pa
 
-from tasks.algorithms.layouts import LaidText
-from tasks.algorithms.symbolic_text import Piece
-from tasks.algorithms.token_arrays import Flags
+from tasks.algorithms.chat.layouts import LaidText
+from tasks.algorithms.chat.symbolic_text import Piece
+from tasks.algorithms.tokens.arrays import Flags
 
 _MARKS = ("\ufdd0", "\ufdd1")
 """Noncharacters. A conversation that holds nearly all of them may be refused, but not if it is written as a column."""

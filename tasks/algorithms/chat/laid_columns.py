@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.algorithms.layouts import LaidText, Layout, Place, trimmed
-from tasks.algorithms.rendered_rows import RenderedRows
-from tasks.algorithms.symbolic_text import Field, Piece
-from tasks.algorithms.token_arrays import Flags, Places, Ranges
+from tasks.algorithms.chat.layouts import LaidText, Layout, Place, trimmed
+from tasks.algorithms.chat.rendered_rows import RenderedRows
+from tasks.algorithms.chat.symbolic_text import Field, Piece
+from tasks.algorithms.tokens.arrays import Flags, Places, Ranges
 
 Columns = Mapping[Field, pa.LargeStringArray]
 """A field of the same number of conversations each, never null nor empty."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tasks.algorithms.chat.rendering import Span
 from tasks.algorithms.compiled import compiled
-from tasks.algorithms.rendering import Span
-from tasks.algorithms.token_arrays import Flags, Places, Ranges, Tokens
+from tasks.algorithms.tokens.arrays import Flags, Places, Ranges, Tokens
 
 NOT_TRAINED = -100
 """The label that the loss ignores."""

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from tasks.algorithms.plain_tokens import joined_tokens
-from tasks.algorithms.token_arrays import Places, Tokens
+from tasks.algorithms.tokens.arrays import Places, Tokens
+from tasks.algorithms.tokens.plain_tokens import joined_tokens
 
 Span = tuple[int, int]
 

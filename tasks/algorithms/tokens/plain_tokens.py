@@ -8,7 +8,7 @@ import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
 from tasks.algorithms.compiled import compiled
-from tasks.algorithms.token_arrays import Flags, Ids, Places, Tokens
+from tasks.algorithms.tokens.arrays import Flags, Ids, Places, Tokens
 from tasks.algorithms.word_hashes import Bytes, Offsets, buffers
 
 TEXTS_AT_A_TIME = 512

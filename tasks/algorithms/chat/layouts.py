@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from tasks.algorithms.symbolic_rendering import SymbolicTemplate
-from tasks.algorithms.symbolic_text import Conditions, Field, Looked, Part, Piece, SymbolicText
+from tasks.algorithms.chat.symbolic_rendering import SymbolicTemplate
+from tasks.algorithms.chat.symbolic_text import Conditions, Field, Looked, Part, Piece, SymbolicText
 from tasks.conversation import Message
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.algorithms.mask_proof import Proof
-from tasks.algorithms.token_arrays import Flags, Places, Rendered, Tokens
+from tasks.algorithms.masks.proof import Proof
+from tasks.algorithms.tokens.arrays import Flags, Places, Rendered, Tokens
 
 MASK_FIGURES = pa.schema(
     [

@@ -14,7 +14,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from tasks.algorithms.text_places import Span
+from tasks.algorithms.chat.text_places import Span
 
 Shown = dict[str, Any]
 """A message under the names that templates look for."""

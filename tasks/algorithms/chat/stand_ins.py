@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.algorithms.control_tokens import ControlTokens, ControlTokensOfRoles
-from tasks.algorithms.rendered_rows import CharacterRange, TextRanges
+from tasks.algorithms.chat.control_tokens import ControlTokens, ControlTokensOfRoles
+from tasks.algorithms.chat.rendered_rows import CharacterRange, TextRanges
 from tasks.conversation import Message
 
 _TEXTS = ("content", "reasoning", "tool_call_id", "name")

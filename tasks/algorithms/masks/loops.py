@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.algorithms.compiled import compiled
-from tasks.algorithms.token_arrays import Flags, Ids, Places
+from tasks.algorithms.tokens.arrays import Flags, Ids, Places
 
 Bytes = npt.NDArray[np.uint8]
 

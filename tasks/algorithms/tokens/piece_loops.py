@@ -3,8 +3,8 @@
 import numpy as np
 
 from tasks.algorithms.compiled import compiled
-from tasks.algorithms.token_arrays import Flags, Ids, Places
-from tasks.algorithms.token_edges import EDGE
+from tasks.algorithms.tokens.arrays import Flags, Ids, Places
+from tasks.algorithms.tokens.edges import EDGE
 from tasks.algorithms.word_hashes import Bytes, Hashes, Offsets
 
 AT_START, BEHIND_TOKEN, WITHIN = 0, 1, 2

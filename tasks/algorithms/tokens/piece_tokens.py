@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from tasks.algorithms.added_tokens import AddedTokens
-from tasks.algorithms.piece_loops import ROLES, count_tokens, cut, lay_out
-from tasks.algorithms.piece_store import PieceStore
-from tasks.algorithms.plain_tokens import interleaved, joined_tokens, plain_tokens
-from tasks.algorithms.token_arrays import Flags, Ids, Places, Tokens
+from tasks.algorithms.tokens.added_tokens import AddedTokens
+from tasks.algorithms.tokens.arrays import Flags, Ids, Places, Tokens
+from tasks.algorithms.tokens.piece_loops import ROLES, count_tokens, cut, lay_out
+from tasks.algorithms.tokens.piece_store import PieceStore
+from tasks.algorithms.tokens.plain_tokens import interleaved, joined_tokens, plain_tokens
 from tasks.algorithms.word_hashes import buffers
 
 Counts = npt.NDArray[np.int64]

@@ -7,9 +7,9 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from tasks.algorithms.answers import EVERYTHING, Conversation, Text, Trained
-from tasks.algorithms.jinja_chat import Drawn, Program, RefusedConversation, Shown, TemplateError, failure
-from tasks.algorithms.text_places import Span
+from tasks.algorithms.chat.answers import EVERYTHING, Conversation, Text, Trained
+from tasks.algorithms.chat.sandbox import Drawn, Program, RefusedConversation, Shown, TemplateError, failure
+from tasks.algorithms.chat.text_places import Span
 from tasks.conversation import Message
 
 __all__ = [

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.algorithms.control_tokens import borders, control_tokens
-from tasks.algorithms.laid_columns import Columns, laid_rows, rows_fitting, written
-from tasks.algorithms.layouts import Layout, Learner, Shape
-from tasks.algorithms.message_columns import MessageColumns
-from tasks.algorithms.rendered_rows import RenderedRows, TextRanges, in_order, rows_of, same, take
-from tasks.algorithms.rendering import ChatTemplate, RefusedConversation, Trained, as_templates_expect
-from tasks.algorithms.stand_ins import hidden, put_back
-from tasks.algorithms.symbolic_rendering import SymbolicTemplate
-from tasks.algorithms.token_arrays import Flags, Places, Rendered
+from tasks.algorithms.chat.control_tokens import borders, control_tokens
+from tasks.algorithms.chat.laid_columns import Columns, laid_rows, rows_fitting, written
+from tasks.algorithms.chat.layouts import Layout, Learner, Shape
+from tasks.algorithms.chat.message_columns import MessageColumns
+from tasks.algorithms.chat.rendered_rows import RenderedRows, TextRanges, in_order, rows_of, same, take
+from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, Trained, as_templates_expect
+from tasks.algorithms.chat.stand_ins import hidden, put_back
+from tasks.algorithms.chat.symbolic_rendering import SymbolicTemplate
+from tasks.algorithms.tokens.arrays import Flags, Places, Rendered
 from tasks.conversation import Message
 
 _FEWEST_ROWS = 16

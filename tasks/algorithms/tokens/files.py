@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
-from tasks.algorithms.token_arrays import Places
+from tasks.algorithms.tokens.arrays import Places
 from tasks.algorithms.word_hashes import Bytes
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")

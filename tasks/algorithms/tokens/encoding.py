@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import AddedToken, Encoding, Tokenizer
 
-from tasks.algorithms.added_tokens import added_tokens
-from tasks.algorithms.neutral_tokens import NeutralTokens
-from tasks.algorithms.piece_tokens import Counts, PieceTokens
-from tasks.algorithms.plain_tokens import are_equal, interleaved, plain_tokens, texts_of
-from tasks.algorithms.token_arrays import Ranges, Tokens
-from tasks.algorithms.token_edges import parts_at_edges
-from tasks.algorithms.tokenizer_files import Spelling, as_it_encodes, spelling
+from tasks.algorithms.tokens.added_tokens import added_tokens
+from tasks.algorithms.tokens.arrays import Ranges, Tokens
+from tasks.algorithms.tokens.edges import parts_at_edges
+from tasks.algorithms.tokens.files import Spelling, as_it_encodes, spelling
+from tasks.algorithms.tokens.neutral_tokens import NeutralTokens
+from tasks.algorithms.tokens.piece_tokens import Counts, PieceTokens
+from tasks.algorithms.tokens.plain_tokens import are_equal, interleaved, plain_tokens, texts_of
 from tasks.artifacts.resource import Resource, ResourceError, read_bytes
 
 TEXTS_PER_BATCH = 1000

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tasks.algorithms.compiled import compiled
-from tasks.algorithms.masking import NOT_TRAINED
-from tasks.algorithms.token_arrays import Flags, Ids, Places, Rendered, Tokens
+from tasks.algorithms.tokens.arrays import Flags, Ids, Places, Rendered, Tokens
+from tasks.algorithms.tokens.masking import NOT_TRAINED
 
 TooLong = Literal["turn", "cut", "split", "drop"]
 _TRAINED = np.int32(-(2**31))

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.algorithms.control_tokens import ControlTokensOfRoles
-from tasks.algorithms.laid_columns import Columns, may_be_space, text_edges
-from tasks.algorithms.layouts import Shape, Turn
-from tasks.algorithms.rendered_rows import members
-from tasks.algorithms.symbolic_text import Field
-from tasks.algorithms.token_arrays import Flags, Places
+from tasks.algorithms.chat.control_tokens import ControlTokensOfRoles
+from tasks.algorithms.chat.laid_columns import Columns, may_be_space, text_edges
+from tasks.algorithms.chat.layouts import Shape, Turn
+from tasks.algorithms.chat.rendered_rows import members
+from tasks.algorithms.chat.symbolic_text import Field
+from tasks.algorithms.tokens.arrays import Flags, Places
 from tasks.conversation import Message
 
 _NAMES = ("content", "reasoning", "tool_calls", "tool_call_id", "name")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tasks.algorithms.jinja_chat import Drawn, RefusedConversation, Shown, unused_characters
-from tasks.algorithms.text_places import Span, clipped, ends, shared, whole_tokens
+from tasks.algorithms.chat.sandbox import Drawn, RefusedConversation, Shown, unused_characters
+from tasks.algorithms.chat.text_places import Span, clipped, ends, shared, whole_tokens
 
 Draw = Callable[[Sequence[Shown], bool], Drawn]
 """Messages and whether a generation prompt follows them → their text."""

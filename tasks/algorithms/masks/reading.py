@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tasks.algorithms.answers import Trained
-from tasks.algorithms.mask_loops import MOST_LITERAL_BYTES
+from tasks.algorithms.chat.answers import Trained
+from tasks.algorithms.masks.loops import MOST_LITERAL_BYTES
 
 _CHARACTERS_OF_CALLS = 3
 """How much longer than its stored JSON a template may write a tool call: escapes, indents, tags."""

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-from tasks.algorithms.symbolic_text import Looked, Part, SymbolicLength, SymbolicText, joined, parts_of
+from tasks.algorithms.chat.symbolic_text import Looked, Part, SymbolicLength, SymbolicText, joined, parts_of
 
 _KNOWN = (str, int, float, type(None), Undefined, Context, EvalContext, jinja2.Environment)
 _SAFE_FILTERS = frozenset(

@@ -1,0 +1,1 @@
+"""The mask proof: what will be trained, read back and told."""

@@ -1,0 +1,1 @@
+"""Texts as token ids with the bytes that each takes, as samples, packed."""
