@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NAME   ?=
 
-.PHONY: demo test check bench up fresh clean
+.PHONY: demo test gpu check bench up fresh clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP) ## the whole pipeline on made data, in a few minutes
@@ -13,6 +13,9 @@ demo: $(STAMP) ## the whole pipeline on made data, in a few minutes
 
 test: $(STAMP) ## every test that needs no GPU
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+gpu: $(STAMP) ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -q -m gpu tests/gpu
 
 check: $(STAMP) ## lint, types and import contracts, in under a minute
 	$(BIN)/ruff format --check .

@@ -92,8 +92,8 @@ def pipeline(recipe: Recipe, inputs: Inputs, store: Store) -> Outcome:
     tokenized = tokenize(store, recipe.tokenization, mixed.only("mixture", "heldout"), tokenizer)
     trained = train(store, recipe.training, tokenized.only("sequences", "heldout", "template"), base_model)
 
-    measuring = recipe.evaluation.measurement(recipe.tokenization.chat_template, recipe.tokenization.date)
-    heldout, prompts = tokenized.only("heldout"), mixed.only("heldout")
+    measuring = recipe.evaluation.measurement()
+    heldout, prompts = tokenized.only("heldout", "template"), mixed.only("heldout")
     base = measure(store, measuring, base_model, heldout, prompts, benchmarks, tokenizer)
     tuned = measure(store, measuring, trained, heldout, prompts, benchmarks, tokenizer)
     evaluated = evaluate(store, recipe.evaluation.gate(), base, tuned)

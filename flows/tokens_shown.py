@@ -1,6 +1,6 @@
 """A row as it is trained: its tokens, which of them are trained, and where it lies among the sequences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 from rich.style import Style
@@ -43,8 +43,6 @@ class Shown(Config):
 
     tokens: tuple[Token, ...]
     trained_tokens: int
-    is_full: bool
-    """Whether it has as many tokens as a sample may, so that it is a piece of a longer text, or just fits."""
     copies: tuple[Where, ...]
     """Everywhere it is trained."""
 
@@ -56,6 +54,10 @@ class TokensShown(Config):
     id: str
     place: str
     held_out: bool
+    tokens: int
+    """Of all its texts, before they were cut or split."""
+    kept: int
+    """Of them, those that are used."""
     texts: tuple[Shown, ...]
 
 
@@ -72,14 +74,18 @@ def tokens_of(store: Store, text: str, run_id: str | None = None) -> TokensShown
     found = list(_samples(trail, "heldout" if held_out else "sequences", certificate.id))
     if not found:
         raise RowNotFoundError(f"row {certificate.id} is in no sequence of run {run.id}, as it was not shown in it")
-    most = store.manifest(trail.addresses["tokenization"]).facts.get("max_length")
+    cut = next(trail.rows("tokenization", "cut", pl.col("id") == certificate.id, "id", ["id", "tokens", "kept"]), None)
     vocabulary = _vocabulary(trail, {int(token) for ids, _, _ in found for token in ids})
+    texts = tuple(_texts(found, vocabulary))
+    whole = sum(len(each.tokens) for each in texts)
     return TokensShown(
+        tokens=cut["tokens"] if cut else whole,
+        kept=cut["kept"] if cut else whole,
         run=run.id,
         id=certificate.id,
         place=place.named,
         held_out=held_out,
-        texts=tuple(_texts(found, vocabulary, most)),
+        texts=texts,
     )
 
 
@@ -109,19 +115,11 @@ def _samples(trail: Trail, table: str, row_id: str) -> Iterator[_Sample]:
 
 def _vocabulary(trail: Trail, ids: set[int]) -> dict[int, tuple[bytes, bool]]:
     """What the ids stand for, and whether they are control tokens."""
-    known = {
-        number: (text, special)
-        for frame in trail.frames("tokenization", "vocabulary", ["id", "text", "special"])
-        for number, text, special in frame.iter_rows()
+    return {
+        number: (text if spells or special else _as_text(text.decode(errors="replace")).encode(), special)
+        for frame in trail.frames("tokenization", "vocabulary", ["id", "text", "special", "spells"])
+        for number, text, special, spells in frame.filter(pl.col("id").is_in(ids) | pl.col("special")).iter_rows()
     }
-    if _is_spelled(known.values()):
-        return {each: known[each] for each in ids}
-    return {each: (_as_text(known[each][0].decode(errors="replace")).encode(), known[each][1]) for each in ids}
-
-
-def _is_spelled(vocabulary: Iterable[tuple[bytes, bool]]) -> bool:
-    """Whether the texts are what tokens spell; a tokenizer that changes texts gives its tokens' names instead."""
-    return any(b" " in text for text, special in vocabulary if not special)
 
 
 def _as_text(name: str) -> str:
@@ -130,14 +128,14 @@ def _as_text(name: str) -> str:
     return name.replace(_WORD_START, " ") if _WORD_START in name else f" {name}"
 
 
-def _texts(found: Sequence[_Sample], vocabulary: Mapping[int, tuple[bytes, bool]], most: int | None) -> Iterator[Shown]:
+def _texts(found: Sequence[_Sample], vocabulary: Mapping[int, tuple[bytes, bool]]) -> Iterator[Shown]:
     """Each distinct text once, the shortest first, as templates that rewrite history give them."""
     places: dict[tuple[tuple[int, ...], tuple[bool, ...]], list[Where]] = {}
     for ids, trained, where in found:
         places.setdefault((ids, trained), []).append(where)
     for (ids, trained), copies in sorted(places.items(), key=lambda entry: len(entry[0][0])):
         tokens = tuple(_tokens(ids, trained, vocabulary))
-        yield Shown(tokens=tokens, trained_tokens=sum(trained), is_full=len(ids) == most, copies=tuple(copies))
+        yield Shown(tokens=tokens, trained_tokens=sum(trained), copies=tuple(copies))
 
 
 def _tokens(
@@ -195,6 +193,9 @@ def show_tokens(row: TokensShown) -> None:
     head.append("   held-out side" if row.held_out else "   training side", style="not bold cyan")
     terminal.console.print(head)
     terminal.console.print(Text(f"in run {row.run}", style="dim"))
+    if row.kept < row.tokens:
+        told = f"too long: {row.kept:,} of its {row.tokens:,} tokens are used (tokenization.too_long, max_length)"
+        terminal.console.print(Text(told, style="yellow"))
     for number, text in enumerate(row.texts, start=1):
         counted = f"{len(text.tokens):,} tokens, {text.trained_tokens:,} trained"
         share = f" ({text.trained_tokens / len(text.tokens):.1%})"
@@ -210,7 +211,7 @@ def _lies(text: Shown, held_out: bool) -> str:
     named = ", ".join(places) + (f" and {more:,} more" if more > 0 else "")
     word = "held-out row" if held_out else "sequence" if len(text.copies) == 1 else "sequences"
     copies = f"{len(text.copies):,} copies in " if len(text.copies) > 1 else ""
-    return f"{copies}{word} {named}{'; as long as a sample may be, so it was cut or just fits' if text.is_full else ''}"
+    return f"{copies}{word} {named}"
 
 
 def _coloured(tokens: Sequence[Token]) -> Text:

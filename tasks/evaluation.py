@@ -4,7 +4,6 @@
 `evaluate` compares two measurements item by item and gives the verdict.
 """
 
-import datetime
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, ChatTemplate
+from tasks.algorithms.chat.rendering import ChatTemplate
 from tasks.algorithms.comparison import Comparison, IncomparableError, compare
 from tasks.algorithms.paired import Verdict, gravest
 from tasks.algorithms.tokens.encoding import load_encoder
@@ -88,10 +87,10 @@ class EvaluationConfig(Config):
     dtype: Dtype = "auto"
     """Precision; auto is bfloat16 on GPUs that have it, else float32."""
 
-    def measurement(self, chat_template: str | None, date: datetime.date) -> "MeasurementConfig":
-        """The part that decides what one model scores; the template and its date are those of training."""
+    def measurement(self) -> "MeasurementConfig":
+        """The part that decides what one model scores."""
         fields = {"heldout_rows", "samples", "max_new_tokens", "batch_size", "dtype"}
-        return MeasurementConfig(**self.model_dump(include=fields), chat_template=chat_template, date=date)
+        return MeasurementConfig(**self.model_dump(include=fields))
 
     def gate(self) -> "GateConfig":
         """The part that decides the verdict."""
@@ -107,8 +106,6 @@ class MeasurementConfig(Config):
     max_new_tokens: int
     batch_size: int
     dtype: Dtype
-    chat_template: str | None
-    date: datetime.date
 
     def identity(self) -> dict[str, Any]:
         """All but the batch size."""
@@ -134,8 +131,8 @@ def measure(
 ) -> None:
     """Score one model on held-out rows and benchmarks, in a process of its own."""
     encoder = load_encoder(tokenizer)
-    source = config.chat_template or encoder.chat_template or PLAIN_TEMPLATE
-    template = ChatTemplate(source, bos=encoder.bos, eos=encoder.eos, date=config.date)
+    (trained_on,) = out.store.rows(tokenized, "template")
+    template = ChatTemplate(trained_on["text"], bos=encoder.bos, eos=encoder.eos, date=trained_on["date"])
     items = [*_items(benchmarks, template), *_heldout_prompts(out.store, config, tokenized, mixed, template)]
     with tempfile.TemporaryDirectory(prefix="fettle-scoring-") as temporary, _folder(out.store, model) as folder:
         work = Path(temporary)
@@ -145,6 +142,7 @@ def measure(
             benchmarks=_write_items(items, work),
             output=work / "output",
             max_new_tokens=config.max_new_tokens,
+            end_ids=trained_on["end_ids"],
             batch_size=config.batch_size,
             dtype=config.dtype,
         )

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -25,15 +25,30 @@ from tasks.artifacts.store import Attempt
 from tasks.conversation import DROPPED
 from tasks.reporting import masks
 
-VOCABULARY = pa.schema([("id", pa.int32()), ("text", pa.binary()), ("special", pa.bool_())])
-"""What the ids of the artifact stand for."""
+VOCABULARY = pa.schema([("id", pa.int32()), ("text", pa.binary()), ("special", pa.bool_()), ("spells", pa.bool_())])
+"""What the ids of the artifact stand for, and all control tokens: the bytes that an id spells, or, where the tokenizer
+changes texts (`spells` is false), its name."""
+CUT = pa.schema([*list(DROPPED)[:5], ("tokens", pa.int64()), ("kept", pa.int64()), ("parts", pa.int64())])
+"""Conversations in use that lost some of their tokens, or were split: all their tokens, those that are kept, and in how
+many parts they lie."""
 HEAD = pa.schema([*list(DROPPED)[:5], ("copies", pa.int64())])
 """What is kept of a conversation besides its tokens."""
 ControlTokens = Literal["neutralise", "drop", "keep"]
 _ROWS_PER_BATCH = 4096
 _NOTHING, _TOO_LONG, _UNSHOWN = "no trainable token", "too long", "tool call not in the chat template"
 _REFUSED, _SPELLED, _UNPROVEN = "refused by the chat template", "control token in the text", "mask not proven"
+ADVICE = {
+    _NOTHING: "a greater tokenization.max_length keeps those that are too long",
+    _TOO_LONG: "a greater tokenization.max_length, or another tokenization.too_long, keeps them",
+    _UNSHOWN: "a chat template that writes calls keeps them",
+    _REFUSED: "a chat template that writes what they hold keeps them",
+    _SPELLED: "tokenization.control_tokens: neutralise keeps them as text",
+    _UNPROVEN: "look at the evidence of some; another chat template may keep them",
+}
+"""What keeps rows that are dropped for a reason."""
 _MOST_FAULTS = 3
+_LEAST_SHARE_OF_ENDS = 0.01
+"""Rarer ends are rather accidents of a row than what the template ends answers with."""
 
 
 class MaskError(Exception):
@@ -65,11 +80,25 @@ class Side:
             if row not in self.gone:
                 self.gone[row] = _nothing_left(int(longest[row]), most, too_long)
 
-    @property
-    def cut_rows(self) -> int:
-        """How many of the conversations in use lost some of their tokens, or were split."""
-        whole = self.pieces.lengths == self.samples.lengths[self.pieces.sample]
-        return len(np.unique(self.row[self.pieces.sample[~whole]]))
+    @cached_property
+    def cut_rows(self) -> pa.Table:
+        """Those in use that lost some of their tokens, or were split, as `CUT` has them."""
+        count = self.rows.num_rows
+        row = self.row[self.pieces.sample]
+        tokens = np.bincount(self.row, self.samples.lengths, count).astype(np.int64)
+        kept = np.bincount(row, self.pieces.lengths, count).astype(np.int64)
+        parts, texts = np.bincount(row, minlength=count), np.bincount(self.row, minlength=count)
+        cut = np.flatnonzero((parts > 0) & ((kept < tokens) | (parts > texts)))
+        columns = self.rows.select(HEAD.names[:-1]).take(pa.array(cut)).columns
+        figures = [pa.array(each[cut], pa.int64()) for each in (tokens, kept, parts)]
+        return pa.Table.from_arrays([*columns, *figures], schema=CUT)
+
+    @cached_property
+    def lost_texts(self) -> int:
+        """Texts of conversations in use of which nothing is left: each held an answer."""
+        used = np.bincount(self.pieces.sample, minlength=len(self.row)) > 0
+        in_use = np.bincount(self.row[self.pieces.sample], minlength=self.rows.num_rows) > 0
+        return int((in_use[self.row] & ~used).sum())
 
 
 class Reading:
@@ -88,14 +117,14 @@ class Reading:
         self._figures, self._shown = MaskFigures(), SampleRows(control)
         self.control = set(control)
         self._used = np.zeros(encoder.tokenizer.get_vocab_size() + 1, dtype=np.bool_)
-        self.rows = self.unproven = self.unrolled = self.texts_of_unrolled = self.graded_turns = 0
+        self.rendered_rows = self.unproven = self.unrolled = self.texts_of_unrolled = self.graded_turns = 0
         self.neutralised = Counter[str]()
         self._held: set[Held] = set()
         self.faults: list[str] = []
 
-    def side(self, mixed: Artifact, table: str, scratch: Path) -> Side:
+    def side(self, mixed: Artifact, table: str) -> Side:
         """All conversations of a table."""
-        samples, rows, places = Samples(scratch / table), [HEAD.empty_table()], [np.empty(0, dtype=np.int64)]
+        samples, rows, places = Samples(), [HEAD.empty_table()], [np.empty(0, dtype=np.int64)]
         gone: dict[int, tuple[str, str]] = {}
         done, total = 0, mixed.tables[table].rows
         for part in self.out.store.tables(mixed, table):
@@ -106,7 +135,6 @@ class Reading:
                 rows.append(_head(batch))
                 done += batch.num_rows
                 self.out.progress(done, total, f"{table} rows")
-        self.rows += done
         return Side(pa.concat_tables(rows).combine_chunks(), samples, np.concatenate(places), gone)
 
     def _take(self, batch: pa.RecordBatch, samples: Samples) -> tuple[Rendered, dict[int, tuple[str, str]]]:
@@ -126,6 +154,7 @@ class Reading:
         self._shown.add(batch, rendered, tokens, trained)
         self._used[tokens.ids] = True
         texts = np.bincount(rendered.rows, minlength=batch.num_rows)
+        self.rendered_rows += int((texts > 0).sum())
         self.unrolled += int((texts > 1).sum())
         self.texts_of_unrolled += int(texts[texts > 1].sum())
         spelled = np.unique(rendered.rows[np.diff(rendered.plain.offsets) > 0])
@@ -155,12 +184,13 @@ class Reading:
 
     def require_proof(self, least: float) -> None:
         """Raise `MaskError` where a smaller share of the rows is proven."""
-        proven = self.rows - self.unproven
-        if proven < least * self.rows:
+        proven = self.rendered_rows - self.unproven
+        if proven < least * self.rendered_rows:
             raise MaskError(
-                f"only {proven:,} of {self.rows:,} rows are proven to be trained on what the assistant says, and "
-                f"tokenization.min_proven is {least:g}. The tokenizer or the chat template changes "
-                "the text in a way that labels cannot follow; name another chat_template. " + "; ".join(self.faults)
+                f"only {proven:,} of {self.rendered_rows:,} rows are proven to be trained on just what the assistant "
+                f"says, and tokenization.min_proven is {least:g}. The tokenizer or the chat template changes the text "
+                "in a way that labels cannot follow; name another chat_template, or lower min_proven to drop these "
+                "rows. " + "; ".join(self.faults)
             )
 
     def warnings(self) -> list[str]:
@@ -174,7 +204,7 @@ class Reading:
             )
         if self.unproven:
             told.append(
-                f"the masks of {self.unproven:,} of {self.rows:,} rows are not proven, so they are dropped: "
+                f"the masks of {self.unproven:,} of {self.rendered_rows:,} rows are not proven, so they are dropped: "
                 + "; ".join(self.faults)
             )
         if self.unrolled:
@@ -200,14 +230,24 @@ class Reading:
         self.out.write("mask_samples", pa.Table.from_pylist(shown, SAMPLES))
         self.out.write("vocabulary", self._vocabulary())
         facts = {"figures": figures.to_pylist(), "ends": ends.to_pylist(), "samples": shown, "faults": self.faults}
-        page = masks.MaskPage(rows=self.rows, proven=self.rows - self.unproven, **facts)
+        page = masks.MaskPage(rows=self.rendered_rows, proven=self.rendered_rows - self.unproven, **facts)
         self.out.write_file("masks.html", masks.render(page).encode())
         self.out.facts["masks"] = [_in_words(row) for row in figures.to_pylist() if row["turn"] == 0]
         self.out.facts["rows_with_control_tokens"] = self.neutralised.total()
         self.out.facts["conversations_unrolled"] = self.unrolled
 
+    def end_ids(self) -> list[int]:
+        """The control tokens that end answers: a model stops at them, whatever its tokenizer's end of sequence is."""
+        ends, found = self._figures.ends().to_pylist(), set[int]()
+        for each in ends:
+            if each["turns"] >= _LEAST_SHARE_OF_ENDS * sum(row["turns"] for row in ends):
+                ids = self.encoder.encode([each["end"]])[0].ids
+                found.update([token for token in ids if token in self.control][:1])
+        return sorted(found)
+
     def _vocabulary(self) -> pa.Table:
         """What each id that occurs stands for, so that rows can be read without the tokenizer."""
+        self._used[list(self.control)] = True
         ids = np.flatnonzero(self._used)
         spelling = self.encoder.spelling
         if spelling:
@@ -215,8 +255,9 @@ class Reading:
             texts = [data[offsets[each] : offsets[each + 1]].tobytes() for each in ids]
         else:
             texts = [(self.encoder.tokenizer.id_to_token(int(each)) or "").encode() for each in ids]
-        special = [int(each) in self.control for each in ids]
-        columns = [pa.array(ids, pa.int32()), pa.array(texts, pa.binary()), pa.array(special, pa.bool_())]
+        flags = [[int(each) in self.control for each in ids], [spelling is not None] * len(ids)]
+        columns = [pa.array(ids, pa.int32()), pa.array(texts, pa.binary())]
+        columns += [pa.array(each, pa.bool_()) for each in flags]
         return pa.Table.from_arrays(columns, schema=VOCABULARY)
 
 
@@ -247,18 +288,25 @@ def _nothing_left(longest: int, most: int, too_long: TooLong) -> tuple[str, str]
 def _tell_fate(sample: dict[str, Any], sides: Sequence[Side]) -> None:
     """Note on a shown row what training has of it."""
     for side in sides:
-        (places,) = np.nonzero(pc.equal(side.rows["id"], sample["row_id"]).to_numpy())
-        for place in places.tolist():
-            samples = np.flatnonzero(side.row == place)
-            kept = np.zeros(len(samples), dtype=np.int64)
-            chosen = np.isin(side.pieces.sample, samples)
-            np.add.at(kept, side.pieces.sample[chosen] - samples[0], side.pieces.lengths[chosen])
-            whole = kept == side.samples.lengths[samples]
-            sample["kept"] = [None if all_of_it else int(part) for part, all_of_it in zip(kept, whole, strict=True)]
+        for place in np.flatnonzero(pc.equal(side.rows["id"], sample["row_id"]).to_numpy()).tolist():
             if place in side.gone:
                 sample["note"] = f"dropped: {side.gone[place][0]}"
-            elif sample["split"] == "train":
-                sample["note"] = f"shown {side.rows['copies'][place].as_py():,} times"
+                continue
+            copies = side.rows["copies"][place].as_py()
+            told = [f"shown {copies:,} times" if copies > 1 else "shown once"] if sample["split"] == "train" else []
+            kept = [_kept(side, text) for text in np.flatnonzero(side.row == place).tolist()]
+            sample["kept"] = [most for most, _ in kept]
+            sample["note"] = "; ".join(told + [f"split: training has the tokens {parts}" for _, parts in kept if parts])
+
+
+def _kept(side: Side, text: int) -> tuple[int | None, str]:
+    """How many of a text's first tokens are kept, none where all are; and where the parts lie if it was split."""
+    of_it = np.flatnonzero(side.pieces.sample == text)
+    begins, ends = side.pieces.begin[of_it], side.pieces.end[of_it]
+    if len(of_it) > 1 or begins.any():
+        return None, ", ".join(f"{begin + 1:,} to {end:,}" for begin, end in zip(begins, ends, strict=True))
+    most = int(ends.sum())
+    return (None if most == side.samples.lengths[text] else most), ""
 
 
 def _in_words(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,7 @@ trained is read back from the tokens and compared with the assistant's messages 
 import datetime
 import json
 import math
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -29,10 +27,12 @@ from tasks.artifacts.store import Attempt
 from tasks.caching import stage
 from tasks.config import Config
 from tasks.conversation import DROPPED
-from tasks.proven_samples import HEAD, ControlTokens, Reading, Side
+from tasks.proven_samples import ADVICE, HEAD, ControlTokens, Reading, Side
 
 HELDOUT = pa.schema([*SEQUENCES, ("source", pa.string())])
 """Held-out conversations: one sample a row, never packed."""
+TEMPLATE = pa.schema([("text", pa.string()), ("date", pa.date32()), ("end_ids", pa.list_(pa.int32()))])
+"""The chat template, the date that it writes, and the control tokens that end its answers."""
 _ROWS_PER_TABLE = 4096
 _ROUND_LENGTH_TO = 8
 _FAR_ABOVE = 8
@@ -77,21 +77,23 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     encoder = load_encoder(tokenizer)
     template = chat_template(encoder, config)
     reading = Reading(out, encoder, template, config.trained, config.control_tokens)
-    with tempfile.TemporaryDirectory(prefix="fettle-tokenization-") as scratch:
-        training = reading.side(mixed, "mixture", Path(scratch))
-        heldout = reading.side(mixed, "heldout", Path(scratch))
-        reading.require_proof(config.min_proven)
-        max_length = _max_length(config, training.samples.lengths, _model_length(tokenizer))
-        for side in (training, heldout):
-            side.cut(max_length, config.too_long)
-        if not len(training.pieces.sample):
-            raise ValueError(f"no row of {training.rows.num_rows:,} is left to train on: {_reasons(training)}")
-        out.facts |= _write_sequences(out, training, _layout(config, training, max_length), max_length)
-        _write_heldout(out, heldout)
-        reading.write_proof([training, heldout])
+    training = reading.side(mixed, "mixture")
+    heldout = reading.side(mixed, "heldout")
+    reading.require_proof(config.min_proven)
+    max_length = _max_length(config, training.samples.lengths, _model_length(tokenizer))
+    for side in (training, heldout):
+        side.cut(max_length, config.too_long)
+    if not len(training.pieces.sample):
+        raise ValueError(f"no row of {training.rows.num_rows:,} is left to train on: {_reasons(training)}")
+    out.facts |= _write_sequences(out, training, _layout(config, training, max_length), max_length)
+    _write_heldout(out, heldout)
+    reading.write_proof([training, heldout])
     for side in (training, heldout):
         out.write("dropped", _dropped(side))
-    out.write("template", pa.table({"text": [template.source]}))
+        out.write("cut", side.cut_rows)
+    _warn_of_lost_answers(out, training, max_length)
+    told = {"text": template.source, "date": config.date, "end_ids": reading.end_ids()}
+    out.write("template", pa.Table.from_pylist([told], TEMPLATE))
     read = training.rows.num_rows + heldout.rows.num_rows
     reasons = Counter(reason for side in (training, heldout) for reason, _ in side.gone.values())
     out.counts = Counts(read=read, kept=read - reasons.total(), dropped=dict(sorted(reasons.items())))
@@ -174,7 +176,8 @@ def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], ma
         "trained_tokens": trained,
         "trained_share": round(trained / tokens, 4) if tokens else 0.0,
         "fill": round(tokens / (rows * max_length), 4) if rows else 0.0,
-        "rows_cut": side.cut_rows,
+        "rows_cut": side.cut_rows.num_rows,
+        "answers_lost": side.lost_texts,
     }
 
 
@@ -201,6 +204,14 @@ def _warn_of_length(out: Attempt, config: TokenizationConfig, max_length: int, m
         )
 
 
+def _warn_of_lost_answers(out: Attempt, side: Side, max_length: int) -> None:
+    if side.lost_texts:
+        out.warn(
+            f"{side.lost_texts:,} answers of conversations that give several texts are not trained, because their "
+            f"texts have no whole answer within {max_length:,} tokens; a greater tokenization.max_length keeps them"
+        )
+
+
 def _warn_of_lost_sources(out: Attempt, side: Side) -> None:
     sources = side.rows["source"].to_pylist()
     rows = Counter(sources)
@@ -208,6 +219,6 @@ def _warn_of_lost_sources(out: Attempt, side: Side) -> None:
     for (source, reason), number in sorted(lost.items()):
         if 2 * number > rows[source]:
             out.warn(
-                f"source {source}: {number:,} of {rows[source]:,} rows are dropped for the reason {reason!r}; a chat "
-                "template that writes what they hold, or a greater tokenization.max_length, keeps them"
+                f"source {source}: {number:,} of {rows[source]:,} rows are dropped for the reason {reason!r}; "
+                f"{ADVICE.get(reason, 'look at some of them')}"
             )

@@ -81,6 +81,7 @@ def train(out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model:
     rows = tokenized.tables["sequences"].rows
     if not rows:
         raise ValueError("there are no sequences to train on; `fettle show` tells where the rows went")
+    (template,) = out.store.rows(tokenized, "template")
     with (
         tempfile.TemporaryDirectory(prefix="fettle-training-") as temporary,
         out.store.local_folder(tokenized, "sequences") as sequences,
@@ -93,7 +94,8 @@ def train(out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model:
             output=output,
             **config.model_dump(exclude={"timeout_seconds", "heldout_rows", "method"}),
             method=config.method,
-            chat_template=out.store.table(tokenized, "template")["text"][0].as_py(),
+            chat_template=template["text"],
+            end_ids=template["end_ids"],
         )
         launch.run(
             TRAINER,

@@ -26,15 +26,16 @@ def answers(
     *,
     max_new_tokens: int,
     batch_size: int,
+    end_ids: Sequence[int] = (),
     on_batch: Callable[[int], None],
 ) -> list[Answer]:
-    """One greedy answer a prompt. Prompts too long for the model lose their beginning."""
+    """One greedy answer a prompt, ended by `end_ids` as well. Prompts too long for the model lose their beginning."""
     limit = longest_input(model)
     if limit is not None and max_new_tokens >= limit:
         raise ValueError(f"max_new_tokens is {max_new_tokens} and the model takes {limit}. Lower it to leave room.")
     room = None if limit is None else limit - max_new_tokens
     encoded = [_last(encode_prompt(tokenizer, prompt), room) for prompt in prompts]
-    stops, fill = stop_ids(model, tokenizer), padding_id(tokenizer)
+    stops, fill = sorted({*stop_ids(model, tokenizer), *end_ids}), padding_id(tokenizer)
     model.generation_config = plain_generation(stops, fill, max_new_tokens)
     order = sorted(range(len(encoded)), key=lambda index: (-len(encoded[index]), index))
     results: dict[int, Answer] = {}

@@ -73,7 +73,10 @@ class TrainingJob(Config):
     """Compute activations twice to save memory; about a third slower."""
 
     chat_template: str | None = None
-    """Jinja template that is saved with the model when the base's tokenizer has none."""
+    """Jinja template that was trained on; saved with the model where the base's tokenizer has another or none."""
+
+    end_ids: list[int] = Field(default=[])
+    """Tokens that end an answer, besides those that the base model stops at; saved with the model."""
 
     trust_remote_code: Literal[False] = False
     """Code that comes with a model is never run."""
@@ -118,6 +121,9 @@ class ScoringJob(Config):
 
     max_new_tokens: int = Field(default=128, ge=1)
     """Longest generated answer in tokens; longer ones count as not ended."""
+
+    end_ids: list[int] = Field(default=[])
+    """Tokens that end an answer, besides those that the model stops at."""
 
     batch_size: int = Field(default=16, ge=1)
     """Most rows of one forward pass; fewer where their logits would need over a gigabyte."""

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -149,6 +150,13 @@ def stop_ids(model: Any, tokenizer: Tokenizer) -> list[int]:
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = set(configured if isinstance(configured, list) else [configured])
     return sorted(token for token in {*ids, tokenizer.eos_token_id} if token is not None)
+
+
+def stop_at(model: Any, tokenizer: Tokenizer, end_ids: Sequence[int]) -> None:
+    """Have a model's generation end where the template ends an answer, and no user need know of it."""
+    stops = sorted({*stop_ids(model, tokenizer), *end_ids})
+    if model.generation_config is not None and stops:
+        model.generation_config.eos_token_id = stops[0] if len(stops) == 1 else stops
 
 
 def plain_generation(stops: list[int], fill: int, max_new_tokens: int) -> GenerationConfig:

@@ -95,6 +95,7 @@ class Scorer:
             [item["prompt"] for item in items],
             max_new_tokens=self.job.max_new_tokens,
             batch_size=self.job.batch_size,
+            end_ids=self.job.end_ids,
             on_batch=_progress(benchmark.name, len(items)),
         )
         return [

@@ -50,6 +50,7 @@ def _train(job: TrainingJob, machine: Any, rows: Any, heldout: Any, scratch: Pat
         load_tokenizer,
         padding_id,
         save_model,
+        stop_at,
     )
 
     tokenizer = load_tokenizer(job.base_model)
@@ -90,6 +91,7 @@ def _train(job: TrainingJob, machine: Any, rows: Any, heldout: Any, scratch: Pat
     # Saved in the dtype of the computation: bfloat16 runs never saw more precision than that, and float32 runs would
     # lose what their held-out loss was measured with.
     exported = job.method.export(trainer.model, job.output, machine.compute_dtype)
+    stop_at(exported, tokenizer, job.end_ids)
     save_model(exported, job.base_model, job.output / "model", job.chat_template)
     journal.write(job.output / "metrics.parquet")
     return facts | {"dtype": machine.dtype_name} | _outcome(journal)

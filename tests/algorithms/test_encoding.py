@@ -1,16 +1,32 @@
 """Token counts are those of the tokenizer itself, whatever the text and whichever way they are found."""
 
+import unicodedata
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from tasks.algorithms.tokens import piece_store
+from tasks.algorithms.tokens import encoding, piece_store
+from tasks.algorithms.tokens.arrays import Ranges
 from tasks.algorithms.tokens.edges import parts_at_edges
 from tasks.algorithms.tokens.encoding import TextEncoder
-from tests.algorithms.encoders import KNOWN, NAMES, TEXTS, real_tokenizers, split_by
-from tests.stages.making import byte_level
+from tasks.algorithms.tokens.plain_tokens import are_equal, plain_tokens
+from tasks.artifacts.store import Store
+from tasks.curation import curate
+from tasks.deduplication import DeduplicationConfig, deduplicate
+from tasks.filters import CurationConfig
+from tasks.filters.leftovers import Leftovers
+from tasks.filters.length import Length
+from tasks.ingestion import IngestionConfig, ingest
+from tasks.mixing import MixingConfig, mix
+from tasks.tokenization import TokenizationConfig, tokenize
+from tests.algorithms.encoders import KNOWN, LLAMA_3, NAMES, TEXTS, real_tokenizers, sentence_piece, split_by
+from tests.stages.making import byte_level, pair, source, tokenizer_files
 
 
 def own_counts(tokenizer: Tokenizer, texts: list[str]) -> list[int]:
@@ -94,3 +110,69 @@ def test_added_tokens_are_counted_whatever_they_take_in() -> None:
     )
     texts = ["the capital of France is", "the capital of Spain", "a <tab>  b", "x<|im_end|>y", "yes", "yesterday yes"]
     assert TextEncoder(tokenizer, {}, None).count(texts).tolist() == own_counts(tokenizer, texts)
+
+
+METASPACE = changed(sentence_piece(), normalizer=normalizers.Sequence([]), pre_tokenizer=pre_tokenizers.Metaspace())
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "form", "opening"),
+    [
+        (byte_level(), None, ""),
+        (split_by(LLAMA_3), "NFC", ""),
+        (sentence_piece(), None, " "),
+        (METASPACE, None, " "),
+    ],
+    ids=["byte level", "composing", "sentence piece", "metaspace"],
+)
+@given(TEXTS.filter(lambda text: "▁" not in text and "<" not in text))
+def test_ids_spell_the_text(tokenizer: Tokenizer, form: Literal["NFC"] | None, opening: str, text: str) -> None:
+    spelling = TextEncoder(tokenizer, {}, None).spelling
+    assert spelling
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    spelled = b"".join(bytes(spelling.data[slice(*spelling.offsets[each : each + 2])]) for each in ids).decode()
+    wanted = unicodedata.normalize(form, text) if form else text
+    assert spelled in (wanted, opening + wanted)
+
+
+def merging() -> Tokenizer:
+    """A byte-level BPE without its pattern: it joins words to what follows them."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(["the capital of the world. the end of the world."] * 5, trainer)
+    return made
+
+
+def test_a_batch_on_which_the_fast_way_differs_is_made_anew_by_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "parts_at_edges", lambda _: True)
+    encoder = TextEncoder(merging(), {}, None)
+    plain = Ranges(np.zeros(3, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+    for texts, notes in ((["one", "two"], 0), (["the end", "the capital of the world."], 1), (["the", "the end"], 1)):
+        made = encoder.tokens(pa.array(texts, pa.large_string()), plain)
+        assert are_equal(made, plain_tokens(encoder.tokenizer, texts))
+        assert len(encoder.notes) == notes
+    assert "differed" in encoder.notes[0]
+
+
+def test_a_run_on_which_the_fast_way_differs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path / "store"))
+    store.probe()
+    rows = [pair(f"What is the capital of {each}?", f"The end of {each}.") for each in ("the world", "the sea")]
+    given = tokenizer_files(tmp_path / "tokenizer", merging())
+    ingested = ingest(store, IngestionConfig(heldout_fraction=0), [source(tmp_path / "faq.jsonl", rows)])
+    lengths = Length(prompt_tokens=(0, 9999), answer_tokens=(0, 9999))
+    curated = curate(store, CurationConfig(length=lengths, leftovers=Leftovers(enabled=False)), ingested, given)
+    mixed = mix(store, MixingConfig(), deduplicate(store, DeduplicationConfig(), curated, []))
+    config = TokenizationConfig(max_length=256, packing=False)
+    quiet = tokenize(store, config, mixed, given)
+    monkeypatch.setattr(encoding, "parts_at_edges", lambda _: True)
+    told = tokenize(store, config.model_copy(update={"seed": 1}), mixed, given)
+    assert sorted(row["input_ids"] for row in store.rows(told, "sequences")) == sorted(
+        row["input_ids"] for row in store.rows(quiet, "sequences")
+    )
+    assert [each for each in told.warnings if "fast tokenisation differed" in each]
+    assert not [each for each in quiet.warnings if "fast tokenisation differed" in each]

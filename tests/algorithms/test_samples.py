@@ -1,7 +1,5 @@
 """Samples on disk: cut as asked, laid out as rows, against the same in plain lists."""
 
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -76,21 +74,20 @@ def expected(sample: Sample, most: int, too_long: TooLong) -> list[tuple[int, in
 def test_every_way_of_cutting_keeps_what_it_says(
     first: list[Sample], second: list[Sample], most: int, too_long: TooLong
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        samples = Samples(Path(folder) / "samples")
-        samples.append(*batch(first, 0))
-        samples.append(*batch(second, int(samples.lengths.sum())))
-        pieces = samples.cut(most, too_long)
-        found: dict[int, list[tuple[int, int]]] = {}
-        for sample, begin, end in zip(pieces.sample, pieces.begin, pieces.end, strict=True):
-            found.setdefault(int(sample), []).append((int(begin), int(end)))
-        wanted = {n: expected(sample, most, too_long) for n, sample in enumerate([*first, *second])}
-        assert found == {n: each for n, each in wanted.items() if each}
-        assert (pieces.lengths <= most).all()
+    samples = Samples()
+    samples.append(*batch(first, 0))
+    samples.append(*batch(second, int(samples.lengths.sum())))
+    pieces = samples.cut(most, too_long)
+    found: dict[int, list[tuple[int, int]]] = {}
+    for sample, begin, end in zip(pieces.sample, pieces.begin, pieces.end, strict=True):
+        found.setdefault(int(sample), []).append((int(begin), int(end)))
+    wanted = {n: expected(sample, most, too_long) for n, sample in enumerate([*first, *second])}
+    assert found == {n: each for n, each in wanted.items() if each}
+    assert (pieces.lengths <= most).all()
 
 
-def test_rows_hold_their_pieces_as_training_takes_them(tmp_path: Path) -> None:
-    samples = Samples(tmp_path / "samples")
+def test_rows_hold_their_pieces_as_training_takes_them() -> None:
+    samples = Samples()
     samples.append(*batch([[Turn(2, False), Turn(3, True)], [Turn(4, True)], [Turn(1, False), Turn(1, True)]], 10))
     pieces = samples.cut(5, "cut")
     names = pa.array(["a", "b", "c"])
@@ -123,8 +120,8 @@ def test_rows_hold_their_pieces_as_training_takes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("too_long", ["turn", "cut", "split", "drop"])
-def test_no_samples_give_no_rows(tmp_path: Path, too_long: TooLong) -> None:
-    samples = Samples(tmp_path / "samples")
+def test_no_samples_give_no_rows(too_long: TooLong) -> None:
+    samples = Samples()
     pieces = samples.cut(8, too_long)
     nothing = np.empty(0, dtype=np.int64)
     assert samples.rows(pieces, pa.array([], pa.string()), nothing, np.zeros(1, np.int64)).num_rows == 0

@@ -13,6 +13,8 @@ OTHERS = {
     "flows/demo/base_model/": "the demo's base model, and how it was made",
     "tasks/reporting/report.html.j2": "the report page's template",
     "tasks/reporting/report.css": "its style",
+    "tasks/reporting/masks.html.j2": "the mask page's template",
+    "tasks/reporting/masks.css": "what its style adds",
     "deployments/presets/": "recipes of the demo",
     "deployments/recipe.schema.json": "every field of a recipe, for editors",
     "tests/": "mirrors the above; demo/ and flows/ run the whole, speed/ measures, servers/ starts a real S3",

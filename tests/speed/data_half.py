@@ -1,4 +1,4 @@
-"""The data half (ingest to mix) at growing sizes, each in a process of its own: peak memory, and cost for a row."""
+"""The data half, ingest to tokenize, at growing sizes and each in a process of its own: peak memory, cost of a row."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _TOKENIZER = Path(__file__).resolve().parents[2] / "flows" / "demo" / "base_mode
 
 @figure("data.peak_memory")
 def peak_memory(scratch: Path) -> Measurement:
-    """Peak memory of the process that takes the largest corpus through all four stages."""
+    """Peak memory of the process that takes the largest corpus through all five stages."""
     largest = _runs(scratch)[-1]
     return Measurement(
         ours=largest["peak_gib"],
@@ -32,7 +32,7 @@ def peak_memory(scratch: Path) -> Measurement:
         peer_name="budget",
         unit="GiB",
         checked=f"{largest['rows']:,} rows ({largest['megabytes']:,.0f} MB), every stage's rows conserved, "
-        f"{largest['kept']:,} in the mixture",
+        f"{largest['kept']:,} tokenised",
     )
 
 
@@ -47,7 +47,7 @@ def scaling(scratch: Path) -> Measurement:
         peer=MOST_GROWTH,
         peer_name="budget",
         unit="growth of a row's cost",
-        checked=f"processor time of a row over all four stages at {told}",
+        checked=f"processor time of a row over all five stages at {told}",
     )
 
 
@@ -87,6 +87,7 @@ def _measure(folder: Path, rows: int) -> dict[str, Any]:
     from tasks.filters import CurationConfig
     from tasks.ingestion import IngestionConfig, Source, ingest
     from tasks.mixing import MixingConfig, mix
+    from tasks.tokenization import TokenizationConfig, tokenize
 
     path = folder / "rows.jsonl"
     declared = Source(name="rows", uri=str(path))
@@ -107,13 +108,15 @@ def _measure(folder: Path, rows: int) -> dict[str, Any]:
     mark("deduplicate")
     mixed = mix(store, MixingConfig(), deduplicated.only("conversations"))
     mark("mix")
+    tokenized = tokenize(store, TokenizationConfig(), mixed.only("mixture", "heldout"), tokenizer)
+    mark("tokenize")
     return {
         "rows": rows,
         "read": ingested.counts.read,
-        "kept": mixed.tables["mixture"].rows,
+        "kept": tokenized.counts.kept,
         "megabytes": path.stat().st_size / 1e6,
-        "seconds": marks["mix"]["seconds"],
-        "peak_gib": marks["mix"]["peak_gib"],
+        "seconds": marks["tokenize"]["seconds"],
+        "peak_gib": marks["tokenize"]["peak_gib"],
         "stages": marks,
     }
 

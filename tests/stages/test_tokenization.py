@@ -1,6 +1,9 @@
 """Tokenize: rows of ids whose labels are the answers, packed, and proven."""
 
 import importlib.util
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +95,9 @@ def test_the_answers_and_their_ends_are_trained_and_nothing_else(
     wanted = {tuple(each + end for each in (text, f"{text} again")) for text in texts}
     found = {tuple(each.strip() for each in answers(make(), row)) for row in mixed.store.rows(made, "sequences")}
     assert found == wanted
-    assert mixed.store.table(made, "template")["text"][0].as_py() == (template or PLAIN_TEMPLATE)
+    (used,) = mixed.store.rows(made, "template")
+    assert used["text"] == (template or PLAIN_TEMPLATE)
+    assert used["end_ids"] == [make().token_to_id(end)]
 
 
 def trl_template(name: str) -> str:
@@ -315,6 +320,60 @@ def test_the_proof_is_kept_with_its_figures_a_page_and_the_tokens_texts(mixed: M
     (sequence, *_) = mixed.store.rows(made, "sequences")
     spelled = b"".join(texts[each] for each in sequence["input_ids"]).decode()
     assert spelled == byte_level().decode(sequence["input_ids"], skip_special_tokens=False)
+
+
+def test_answers_of_unrolled_conversations_that_do_not_fit_are_told_of(mixed: Mixed, tmp_path: Path) -> None:
+    given = tokenizer_files(tmp_path / "tokenizer", byte_level(), template=trl_template("qwen3"))
+    row = thinking()
+    row["messages"][3]["content"] = "Second " + prose(3, 60)
+    made = tokenize(mixed.store, TokenizationConfig(max_length=100), mixed([row], given), given)
+    facts = mixed.store.manifest(made).facts
+    assert (made.counts.kept, facts["answers_lost"], facts["rows_cut"]) == (1, 1, 1)
+    assert any("1 answers of conversations that give several texts are not trained" in each for each in made.warnings)
+    (cut,) = mixed.store.rows(made, "cut")
+    assert (cut["line"], cut["parts"]) == (1, 1)
+    assert cut["kept"] < cut["tokens"]
+
+
+def test_what_is_shown_of_a_split_row_is_where_its_parts_lie(mixed: Mixed, tokenizer: Resource) -> None:
+    artifact = mixed([pair("long question " * 50, "No."), pair("Hi?", f"{prose(1, 50)} end.")], tokenizer)
+    made = tokenize(mixed.store, TokenizationConfig(max_length=64, too_long="split"), artifact, tokenizer)
+    ids = {row["line"]: row for row in mixed.store.rows(made, "mask_samples")}
+    cut = {row["line"]: row for row in mixed.store.rows(made, "cut")}
+    whole = cut[1]["tokens"]
+    assert ids[1]["note"] == f"shown once; split: training has the tokens {whole // 64 * 64 + 1} to {whole}"
+    assert ids[2]["note"].startswith("shown once; split: training has the tokens 1 to 64, 65 to 128")
+    assert cut[1]["kept"] == whole % 64
+    assert (cut[2]["kept"], cut[2]["parts"]) == (cut[2]["tokens"], -(-cut[2]["tokens"] // 64))
+
+
+def test_rows_that_were_refused_are_not_counted_as_proven(mixed: Mixed, tmp_path: Path) -> None:
+    given = tokenizer_files(tmp_path / "tokenizer", byte_level(), template=MISTRAL)
+    rows = [chat("Hi?", "Hello.", system="Be kind."), pair("How much?", "Four dollars.")]
+    made = tokenize(mixed.store, TokenizationConfig(max_length=256), mixed(rows, given), given)
+    assert "1 of 1 rows proven" in " ".join(mixed.store.read_file(made, "masks.html").decode().split())
+
+
+def test_a_full_disk_is_told_of_in_words(mixed: Mixed, tokenizer: Resource) -> None:
+    artifact = mixed([pair(f"Q{n}?", prose(n, 40)) for n in range(300)], tokenizer)
+    code = (
+        "import resource, signal, sys\n"
+        "from tasks.artifacts.manifest import Artifact\n"
+        "from tasks.artifacts.resource import Resource\n"
+        "from tasks.artifacts.store import Store\n"
+        "from tasks.tokenization import TokenizationConfig, tokenize\n"
+        "artifact, given = (kind.model_validate_json(each) for kind, each in zip((Artifact, Resource), sys.argv[2:]))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "tokenize(Store(sys.argv[1]), TokenizationConfig(), artifact, given)\n"
+    )
+    arguments = [mixed.store.uri, artifact.model_dump_json(), tokenizer.model_dump_json()]
+    command = [sys.executable, "-c", code, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert re.search(
+        r"OSError: .*File too large; token ids are kept in .* Make room there, or set TMPDIR", finished.stderr
+    )
 
 
 def test_a_model_that_holds_far_more_than_the_data_is_told_of(mixed: Mixed, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def job(base: Path, tables: dict[str, Path]) -> TrainingJob:
         seed=3,
         dtype="float32",
         chat_template="{{ messages }}",
+        end_ids=[3],
     )
 
 
@@ -101,6 +102,8 @@ def test_full_training_lowers_the_loss_and_tells_how(
     model = output / "model"
     assert (model / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
     assert (model / "chat_template.jinja").read_text() == "{{ messages }}"
+    end = json.loads((base / "generation_config.json").read_text())["eos_token_id"]
+    assert json.loads((model / "generation_config.json").read_text())["eos_token_id"] == sorted([end, 3])
     assert json.loads((model / "config.json").read_text())["use_cache"] is True
     assert str(base) not in "".join(path.read_text() for path in model.glob("*.json"))
 

@@ -64,7 +64,7 @@ def check_template(template: ChatTemplate, holds: Collection[Held] = ("system", 
     for messages, tools in _SHAPES:
         _refuse_fickle(template, messages, tools)
     _refuse_unlearnable(template)
-    found = [*_on_prompts(template), *_on_history(template, "reasoning" in holds)]
+    found = list(_on_prompts(template))
     found += _on_system_turns(template) if "system" in holds else []
     found += _on_reasoning(template) if "reasoning" in holds else []
     found += _on_tools(template) if "tools" in holds else []
@@ -172,18 +172,6 @@ def _on_prompts(template: ChatTemplate) -> Iterator[str]:
             f"the chat template ends an answer with no token of its own; the one that opens the next turn, "
             f"{template.borrowed_ends[0]!r}, is trained as its end"
         )
-
-
-def _on_history(template: ChatTemplate, reasoning: bool) -> Iterator[str]:
-    kinds = [(_TWO, "answers")] + ([(_THINKING_TWICE, "reasoning")] if reasoning else [])
-    for messages, what in kinds:
-        texts = _attempt(template.trained, messages, None) or []
-        if len(texts) > 1:
-            yield (
-                f"the chat template writes earlier {what} differently once turns follow; such a conversation gives "
-                "several texts, so that each answer is trained as the model has to write it"
-            )
-            return
 
 
 def _on_system_turns(template: ChatTemplate) -> Iterator[str]:

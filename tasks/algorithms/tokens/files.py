@@ -45,13 +45,16 @@ def as_it_encodes(tokenizer: Tokenizer, named: set[str]) -> Tokenizer:
 
 
 def spelling(tokenizer: Tokenizer) -> Spelling | None:
-    """What ids spell, for byte-level vocabularies and those of SentencePiece that fall back to bytes."""
+    """What ids spell, for byte-level vocabularies and those of SentencePiece that fall back to bytes.
+
+    That of a tokenizer that composes characters first (NFC, as Qwen's does) is the composed text.
+    """
     steps = json.loads(tokenizer.to_str())
     model = steps["model"]
     if model["type"] != "BPE":
         return None
     normalizers, splitters = (_types(steps[name]) for name in ("normalizer", "pre_tokenizer"))
-    if "ByteLevel" in splitters and not normalizers:
+    if "ByteLevel" in splitters and normalizers <= {"NFC"}:
         alphabet = _byte_alphabet()
         spelled = {
             number: bytes(alphabet[character] for character in token)
@@ -72,8 +75,10 @@ def spelling(tokenizer: Tokenizer) -> Spelling | None:
 def _types(step: dict[str, Any] | None) -> set[str]:
     if step is None:
         return set()
-    inner = step.get("normalizers") or step.get("pretokenizers")
-    return {name for each in inner for name in _types(each)} if inner else {step["type"]}
+    if step["type"] == "Sequence":
+        inner = step["normalizers"] if "normalizers" in step else step["pretokenizers"]
+        return {name for each in inner for name in _types(each)}
+    return {step["type"]}
 
 
 def _sentence_piece(token: str) -> bytes:

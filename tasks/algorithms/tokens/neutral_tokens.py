@@ -40,6 +40,7 @@ class NeutralTokens:
         self._tokenizer = tokenizer
         added = tokenizer.get_added_tokens_decoder()
         self._contents = {number: token.content for number, token in added.items() if token.content}
+        self._order = {number: place for place, number in enumerate(self._contents)}
         self._unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", None)))
         self._respelled: dict[int, Tokenizer] = {}
 
@@ -92,13 +93,9 @@ class NeutralTokens:
         if made != list(wanted):
             different = sorted(set(made) ^ set(wanted))[0]
             raise NeutralTokenError(
-                f"the tokenizer does not keep {self._contents[different.number]!r} apart from text that only spells it, "
-                f"in {text[max(different.begin - 20, 0) : different.end + 20]!r}; set control_tokens to drop"
+                f"the tokenizer does not keep {self._contents[different.number]!r} apart from text that only spells "
+                f"it, in {text[max(different.begin - 20, 0) : different.end + 20]!r}; set control_tokens to drop"
             )
-
-    @property
-    def _order(self) -> dict[int, int]:
-        return {number: place for place, number in enumerate(self._contents)}
 
     def _free_characters(self, texts: Sequence[str]) -> int:
         """The first of as many characters as there are added tokens that no text holds."""

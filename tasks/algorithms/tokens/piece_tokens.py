@@ -1,7 +1,7 @@
 """The tokens of texts, several times faster than the tokenizer: texts are cut at added tokens and at edges, and equal
 pieces are tokenised once.
 
-Exact for tokenizers that part their tokens at edges: see `token_edges`.
+Exact for tokenizers that part their tokens at edges: see `edges`.
 """
 
 from collections.abc import Iterator

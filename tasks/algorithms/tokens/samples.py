@@ -1,7 +1,8 @@
 """Tokenised samples on disk, cut to length and laid out as rows: a set may be larger than memory."""
 
+import tempfile
+import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -36,19 +37,30 @@ class Pieces:
 
 
 class Samples:
-    """Ids and trained flags of samples in one file, appended batch by batch, then read as if they lay in memory."""
+    """Ids and trained flags of samples in one file, appended batch by batch, then read as if they lay in memory.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    The file has no name, so that not even a killed process leaves it behind.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="fettle-samples-")  # noqa: SIM115 # lives as long as this
+        weakref.finalize(self, self._file.close)
         self._written: list[Places] = []
         self._turn_ends: list[Places] = []
         self._turns: list[Places] = []
-        path.touch()
 
     def append(self, rendered: Rendered, tokens: Tokens, trained: Flags) -> None:
         """Take in the tokens of a batch of texts."""
-        with self._path.open("ab") as file:
-            np.where(trained, tokens.ids | _TRAINED, tokens.ids).astype(np.int32).tofile(file)
+        marked = np.where(trained, tokens.ids | _TRAINED, tokens.ids).astype(np.int32)
+        try:
+            self._file.write(marked.data)
+            self._file.flush()
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}; token ids are kept in {tempfile.gettempdir()} for a while. Make room there, or set "
+                "TMPDIR to another folder",
+            ) from error
         self._written.append(np.diff(tokens.offsets))
         ends, turns = _turn_ends(rendered, tokens)
         self._turn_ends.append(ends)
@@ -62,9 +74,9 @@ class Samples:
     @property
     def marked(self) -> Ids:
         """All samples' ids one after another, negative where they are trained."""
-        if not self._path.stat().st_size:
+        if not self.lengths.sum():
             return np.empty(0, dtype=np.int32)
-        return np.memmap(self._path, dtype=np.int32, mode="r")
+        return np.memmap(self._file, dtype=np.int32, mode="r")
 
     def cut(self, most: int, too_long: TooLong) -> Pieces:
         """Pieces of at most so many tokens, each with a token to train on.
