@@ -16,6 +16,7 @@ from tasks.algorithms.chat.template_check import Held, check_template
 from tasks.algorithms.masks.examples import SAMPLES, SampleRows
 from tasks.algorithms.masks.figures import MaskFigures
 from tasks.algorithms.masks.proof import Proof, prove
+from tasks.algorithms.masks.vocabulary import vocabulary_of
 from tasks.algorithms.tokens.arrays import Flags, Places, Rendered, Tokens
 from tasks.algorithms.tokens.encoding import TextEncoder
 from tasks.algorithms.tokens.masking import trained_tokens
@@ -112,6 +113,7 @@ class Reading:
         self.control_tokens = control_tokens
         special, added = ((), ()) if control_tokens == "keep" else (encoder.special, encoder.added)
         self._render = Renderer(template, choice, special=special, added=added)
+        self._vocabulary = vocabulary_of(encoder.tokenizer, encoder.spelling)
         self._added_ids = np.array(sorted(encoder.tokenizer.get_added_tokens_decoder()), dtype=np.int32)
         control = [number for each in encoder.special if (number := encoder.tokenizer.token_to_id(each)) is not None]
         self._figures, self._shown = MaskFigures(), SampleRows(control)
@@ -141,9 +143,12 @@ class Reading:
         """One batch: its texts, and the rows that are not used, with reason and evidence."""
         rendered = self._render(batch)
         tokens = self.encoder.tokens(rendered.texts, rendered.plain)
-        trained = trained_tokens(tokens, rendered.trained)
+        trained = trained_tokens(self.encoder.without_spaces(rendered.texts, tokens), rendered.trained)
         messages = batch.column("messages")
-        proof = prove(messages, rendered, tokens, trained, self.encoder.spelling, self.choice, self._added_ids)
+        proof = prove(
+            *(messages, rendered, tokens, trained, self.encoder.spelling, self.choice, self._added_ids),
+            vocabulary=self._vocabulary,
+        )
         samples.append(rendered, tokens, trained)
         self._count(batch, rendered, tokens, trained, proof)
         return rendered, self._faults(batch, rendered, proof)
@@ -228,7 +233,7 @@ class Reading:
         self.out.write("mask_figures", figures)
         self.out.write("mask_ends", ends)
         self.out.write("mask_samples", pa.Table.from_pylist(shown, SAMPLES))
-        self.out.write("vocabulary", self._vocabulary())
+        self.out.write("vocabulary", self._used_ids())
         facts = {"figures": figures.to_pylist(), "ends": ends.to_pylist(), "samples": shown, "faults": self.faults}
         page = masks.MaskPage(rows=self.rendered_rows, proven=self.rendered_rows - self.unproven, **facts)
         self.out.write_file("masks.html", masks.render(page).encode())
@@ -245,7 +250,7 @@ class Reading:
                 found.update([token for token in ids if token in self.control][:1])
         return sorted(found)
 
-    def _vocabulary(self) -> pa.Table:
+    def _used_ids(self) -> pa.Table:
         """What each id that occurs stands for, so that rows can be read without the tokenizer."""
         self._used[list(self.control)] = True
         ids = np.flatnonzero(self._used)

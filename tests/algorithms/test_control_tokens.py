@@ -50,7 +50,7 @@ def test_no_control_token_comes_from_a_message(fast: bool, source: str, rows: li
     texts = dict(zip(rendered.rows.tolist(), zip(rendered.texts.to_pylist(), places, strict=True), strict=True))
     assert sorted([*texts, *rendered.refused]) == list(range(len(rows)))
     for row, (text, plain) in texts.items():
-        assert text == mine._template.render(conversations[row])
+        assert text == mine._template.render(conversations[row])  # type: ignore[arg-type]
         edges = [0, *(edge for each in plain for edge in each), len(text)]
         assert edges == sorted(edges)
         outside = [text[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)]
@@ -73,7 +73,7 @@ def test_control_tokens_in_messages_stay_text(question: str, answer: str, plain:
     conversations = [turns(question, answer)] * 20
     rendered = mine(batch(conversations))
     assert plain_of(rendered) == [plain] * 20
-    assert rendered.texts.to_pylist() == [mine._template.render(conversations[0])] * 20
+    assert rendered.texts.to_pylist() == [mine._template.render(conversations[0])] * 20  # type: ignore[arg-type]
     for text, (_, _, spans) in zip(rendered.texts.to_pylist(), rows_of(rendered), strict=True):
         assert [text.encode()[begin:end].decode() for begin, end, _ in spans] == [answer + "<|im_end|>\n"]
 

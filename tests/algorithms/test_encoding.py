@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from tasks.algorithms.tokens import encoding, piece_store
 from tasks.algorithms.tokens.arrays import Ranges
@@ -136,14 +136,12 @@ def test_ids_spell_the_text(tokenizer: Tokenizer, form: Literal["NFC"] | None, o
 
 
 def merging() -> Tokenizer:
-    """A byte-level BPE without its pattern: it joins words to what follows them."""
-    made = Tokenizer(models.BPE())
+    """A byte-level BPE without a pattern: it joins a word's last letter to the space behind it."""
+    control = ["<s>", "</s>"]
+    spellings = [*control, *sorted(pre_tokenizers.ByteLevel.alphabet()), "eĠ"]
+    made = Tokenizer(models.BPE({each: number for number, each in enumerate(spellings)}, [("e", "Ġ")]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    made.train_from_iterator(["the capital of the world. the end of the world."] * 5, trainer)
+    made.add_special_tokens(control)
     return made
 
 

@@ -10,12 +10,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from tasks.algorithms.chat.answers import Trained
+from tasks.algorithms.chat.answers import EVERYTHING, Trained
+from tasks.algorithms.chat.renderer import Renderer
+from tasks.algorithms.chat.rendering import ChatTemplate
 from tasks.algorithms.masks.examples import MOST_ROWS, SAMPLES, SampleRows
 from tasks.algorithms.masks.figures import MaskFigures
+from tasks.algorithms.masks.proof import Proof, prove
+from tasks.algorithms.masks.vocabulary import vocabulary_of
+from tasks.algorithms.tokens.encoding import TextEncoder
 from tasks.algorithms.tokens.files import spelling
+from tasks.algorithms.tokens.masking import trained_tokens
 from tests.algorithms.chatml_batches import Batch, Laid, Turns, assistant, batch, chatml, user
 from tests.stages.making import byte_fallback, byte_level
 
@@ -283,3 +289,226 @@ def sampled(made: Batch, size: int = 100) -> list[dict[str, Any]]:
         rows = made.rows.slice(begin, size)
         samples.add(rows, part.rendered, part.tokens, part.trained)
     return samples.rows()
+
+
+def read_back(tokenizer: Tokenizer, made: Batch) -> Proof:
+    """The proof of a batch, with all that is known of the tokenizer."""
+    added = np.array(sorted(tokenizer.get_added_tokens_decoder()), dtype=np.int32)
+    known = vocabulary_of(tokenizer, made.spelling)
+    columns = made.rows.column("messages"), made.rendered, made.tokens, made.trained
+    return prove(*columns, made.spelling, made.choice, added, vocabulary=known)
+
+
+def unigram() -> Tokenizer:
+    letters = [*"abcdefghijklmnopqrstuvwxyzB|_<>?.", "im", "start", "end"]
+    pieces = [("<unk>", 0.0), ("▁", -2.0), *((each, -3.0) for each in letters)]
+    made = Tokenizer(models.Unigram(pieces, unk_id=0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.add_special_tokens(["<unk>", "<|im_start|>", "<|im_end|>"])
+    return made
+
+
+def without_bytes() -> Tokenizer:
+    steps = json.loads(byte_fallback().to_str())
+    steps["model"]["byte_fallback"] = False
+    return Tokenizer.from_str(json.dumps(steps))
+
+
+UNKNOWN = {"word pieces": (WORDS, "[UNK]"), "unigram": (unigram(), "<unk>"), "no bytes": (without_bytes(), "<unk>")}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_the_tokenizer_has_no_token_for_is_not_trained_unless_it_closes_the_turn(name: str) -> None:
+    tokenizer, unknown = UNKNOWN[name]
+    rows = [
+        [user("a"), assistant("it is 汉 name")],
+        [user("汉"), assistant("it is")],
+        [user("a"), assistant(f"it is {unknown}")],
+    ]
+    made = batch(tokenizer, rows)
+    assert made.spelling is None
+    faults = read_back(tokenizer, made).faults
+    assert faults == {0: f"the tokenizer has no token for '汉', it would be trained as {unknown}"}
+    known = vocabulary_of(tokenizer, None).unknown
+    assert known == tokenizer.token_to_id(unknown)
+    # All but one have none for the line break behind the end either.
+    second = slice(*made.tokens.offsets[1:3])
+    assert (known in made.tokens.ids[second][made.trained[second]]) == (name != "word pieces")
+
+
+@pytest.mark.parametrize("tokenizer", [WORDS, unigram()])
+def test_a_line_break_in_an_answer_that_has_no_token_is_named(tokenizer: Tokenizer) -> None:
+    faults = read_back(tokenizer, batch(tokenizer, [[user("a"), assistant("it\nis")]])).faults
+    lost = "the tokenizer has no token for '\\n', it would be trained as <unk>"
+    assert faults == ({} if tokenizer is WORDS else {0: lost})
+
+
+def normalizing(*steps: Any) -> Tokenizer:
+    made = Tokenizer.from_str(BYTES.to_str())
+    made.normalizer = normalizers.Sequence(list(steps))
+    return made
+
+
+CHANGING = {
+    "another letter": (
+        normalizers.Replace("x", "y"),
+        "ids spell 'myyis<|im_end|>' where the text says 'myxis<|im_end|>'",
+    ),
+    "no letter": (normalizers.Replace("x", ""), "ids spell 'myis<|im_end|>' where the text says 'myxis<|im_end|>'"),
+    "more": (normalizers.Replace("x", "xx"), "ids spell 'myxxis<|im_end|>' where the text says 'myxis<|im_end|>'"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_tokenizers_that_train_other_words_are_found(name: str) -> None:
+    step, words = CHANGING[name]
+    tokenizer = normalizing(step)
+    faults = read_back(tokenizer, batch(tokenizer, [[user("a"), assistant("my x is")], TWO_TURNS])).faults
+    assert list(faults) == [0]
+    assert words in faults[0]
+
+
+@pytest.mark.parametrize(
+    "said", ["Café É", "ﬁ ½ … ｆｕｌｌ", "\u1100\u1161\u11a8", "e\u0301 \u212a", "İ ß ǅ Σς", "a\u00a0b"]
+)
+def test_words_that_a_tokenizer_only_writes_otherwise_are_cleared(said: str) -> None:
+    folding = normalizing(normalizers.NFKC(), normalizers.Lowercase())
+    for tokenizer in (folding, normalizing(normalizers.NFD(), normalizers.StripAccents())):
+        made = batch(tokenizer, [[user(said), assistant(said)]])
+        assert made.spelling is None
+        assert read_back(tokenizer, made).faults == {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_changed_id_of_a_tokenizer_that_normalises_is_found(data: st.DataObject) -> None:
+    two_turns = [user("Name"), assistant("Blue"), user("it is?"), assistant("it is the colour")]
+    made = batch(WORDS, [two_turns, [user("name"), assistant("a colour is blue")]])
+    assert read_back(WORDS, made).faults == {}
+    place = data.draw(st.sampled_from(np.flatnonzero(made.trained).tolist()))
+    text = int(np.searchsorted(made.tokens.offsets, place, side="right")) - 1
+    names = {number: token.removeprefix("##").lower() for token, number in WORDS.get_vocab().items()}
+    mine = names[int(made.tokens.ids[place])]
+    other = data.draw(st.sampled_from([number for number, each in names.items() if each != mine]))
+    assert list(read_back(WORDS, made.with_ids(place, other)).faults) == [text]
+
+
+PHI = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+def taking(tokenizer: Tokenizer, *names: str, **sides: bool) -> TextEncoder:
+    """A tokenizer with Phi-3's control tokens, some of which take in the white space beside them."""
+    every = [f"<|{name}|>" for name in ("end", "user", "assistant")]
+    here = [AddedToken(each, special=True, normalized=False, **(sides if each in names else {})) for each in every]
+    tokenizer.add_special_tokens(here)
+    return TextEncoder(tokenizer, {"eos_token": "<|end|>"}, PHI)
+
+
+def phi(encoder: TextEncoder, rows: list[Turns]) -> Batch:
+    """Rows through the steps before the proof."""
+    table = batch(BYTES, rows).rows
+    renderer = Renderer(ChatTemplate(PHI, bos=None, eos="<|end|>"), EVERYTHING, special=encoder.special, added=())
+    rendered = renderer(table)
+    tokens = encoder.tokens(rendered.texts, rendered.plain)
+    return Batch(table, rendered, tokens, trained_tokens(tokens, rendered.trained), encoder.spelling)
+
+
+BLANKS = ["", " ", "\n", " \t\n ", "\u3000", "\u00a0", "\u2028 "]
+
+
+@pytest.mark.parametrize("made", [byte_fallback, byte_level])
+@pytest.mark.parametrize("sides", [{"rstrip": True}, {"lstrip": True}, {"lstrip": True, "rstrip": True}])
+def test_control_tokens_may_take_in_the_white_space_beside_them(
+    made: Callable[[], Tokenizer], sides: dict[str, bool]
+) -> None:
+    encoder = taking(made(), "<|end|>", **sides)
+    texts = [f"{before}It is{behind}" for before in BLANKS for behind in BLANKS]
+    rows: list[Turns] = [[user(each), assistant(each), user("a"), assistant(each)] for each in texts]
+    proven = phi(encoder, rows)
+    wide = proven.tokens.ends - proven.tokens.begins > len("<|end|>")
+    wide &= proven.tokens.ids == encoder.tokenizer.token_to_id("<|end|>")
+    assert read_back(encoder.tokenizer, proven).faults == {}
+    # The same bytes under another id.
+    place = int(np.flatnonzero(wide)[0])
+    other = proven.with_ids(place, encoder.tokenizer.token_to_id("<|user|>") or 0)
+    (fault,) = read_back(encoder.tokenizer, other).faults.values()
+    assert "which spells '<|user|>'" in fault
+
+
+def test_a_header_is_not_trained_because_it_takes_in_the_white_space_of_an_answer() -> None:
+    encoder = taking(byte_level(), "<|assistant|>", rstrip=True)
+    made = phi(encoder, [[user("a"), assistant("It is")], [user("a"), assistant("  It is")]])
+    header = encoder.tokenizer.token_to_id("<|assistant|>")
+    right = replace(made, trained=made.trained & (made.tokens.ids != header))
+    assert read_back(encoder.tokenizer, right).faults == {}
+    wrong = replace(made, trained=made.trained | (made.tokens.ids == header))
+    faults = read_back(encoder.tokenizer, wrong).faults
+    assert all("is trained, but the assistant is not to write it" in faults[text] for text in (0, 1))
+
+
+def qwen_like(content: str, *, lost: bool = False) -> Laid:
+    """How a thinking model's template writes an answer whose text holds thoughts."""
+    thought, rest = content.split("</think>")[0].split("<think>")[-1], content.split("</think>")
+    answer = rest[-1] if lost else "".join(rest[1:])
+    said = f"<think>\n{thought.strip()}\n</think>\n\n{answer.strip()}<|im_end|>\n"
+    head = "<|im_start|>assistant\n"
+    return head + said, [(len(head), len(head + said), 0)]
+
+
+def test_all_parts_of_an_answer_between_thoughts_are_required() -> None:
+    content = "<think>A cause.</think> Lost words. </think> Blue."
+    rows: list[Turns] = [[assistant(content)], [assistant("<think>A cause.</think>Blue.")]]
+    whole = [[qwen_like(content)], [qwen_like("<think>A cause.</think>Blue.")]]
+    assert batch(BYTES, rows, texts=whole).prove().faults == {}
+    lost = [[qwen_like(content, lost=True)], whole[1]]
+    faults = batch(BYTES, rows, texts=lost).prove().faults
+    assert list(faults) == [0]
+    assert "its answer '<think>A cause.</think> Lost words. </think> Blue.' is not what its labels cover" in faults[0]
+    bare: Laid = ("<|im_start|>assistant\nBlue.<|im_end|>\n", [(22, 38, 0)])
+    assert "is not what its labels cover" in batch(BYTES, rows[1:], texts=[[bare]]).prove().faults[0]
+
+
+@pytest.mark.parametrize("thought", [None, "I think."])
+@pytest.mark.parametrize("said", ["Blue", "Yes it is.", "im", "end", "你好", "!", "?!"])
+def test_an_answer_that_is_trained_twice_is_found(said: str, thought: str | None) -> None:
+    turn = assistant(said, reasoning=thought)
+    text, spans = chatml([user("a"), turn])
+    once = replace(batch(BYTES, [[user("a"), turn]]), opening=opening(BYTES))
+    assert once.prove().faults == {}
+    end = text.rindex(said + "<|im_end|>") + len(said)
+    for between in ("", " ", "\n\n"):
+        again = text[:end] + between + said + text[end:]
+        span = (spans[0][0], spans[0][1] + len(between + said), 1)
+        made = replace(batch(BYTES, [[user("a"), turn]], texts=[[(again, [span])]]), opening=opening(BYTES))
+        assert "its answer is trained twice" in made.prove().faults[0]
+
+
+@pytest.mark.parametrize("said", ["t", "think", "a", "final", "l", "<think>", "end"])
+def test_an_answer_may_look_like_what_the_template_writes_around_it(said: str) -> None:
+    head = "<|im_start|>assistant"
+    for opening_of in ("<think>\n\n</think>\n\n", "<s>final<s>"):
+        text = f"{head}{opening_of}{said}<|im_end|>\n"
+        made = batch(BYTES, [[assistant(said)]], texts=[[(text, [(len(head), len(text), 0)])]])
+        assert replace(made, opening=opening(BYTES)).prove().faults == {}
+
+
+def test_a_header_behind_an_answer_is_found() -> None:
+    text, spans = chatml([user("a"), assistant("Blue.")])
+    for more in ("<|im_start|>user\n", "### Response:\n"):
+        span = (spans[0][0], spans[0][1] + len(more), 1)
+        made = batch(BYTES, [[user("a"), assistant("Blue.")]], texts=[[(text + more, [span])]])
+        assert "behind its answer a header is trained" in made.prove().faults[0]
+
+
+def test_figures_of_a_text_with_a_fault_are_never_negative() -> None:
+    made, figures = all_one(batch(BYTES, [[*TWO_TURNS, *TWO_TURNS]])), MaskFigures()
+    first = int(np.flatnonzero(batch(BYTES, [[*TWO_TURNS, *TWO_TURNS]]).trained)[-1]) - 12
+    right = batch(BYTES, [[*TWO_TURNS, *TWO_TURNS]])
+    flipped = right.trained.copy()
+    flipped[first] = not flipped[first]
+    for each in (made, replace(right, trained=flipped)):
+        figures.add(each.rows.column("source"), each.rendered, each.tokens, each.trained, each.prove())
+    assert min(figures.table().column("tokens").to_pylist()) >= 0

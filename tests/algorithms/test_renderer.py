@@ -71,7 +71,9 @@ def one_by_one(
     for row, messages in enumerate(conversations):
         try:
             for each in template.trained(messages, None, choice):  # type: ignore[arg-type]
-                spans = [(len(each.text[:b].encode()), len(each.text[:e].encode()), turn) for b, e, turn in each.spans]
+                spans: Spans = [
+                    (len(each.text[:b].encode()), len(each.text[:e].encode()), turn) for b, e, turn in each.spans
+                ]
                 made.append((row, each.text, spans))
         except RefusedConversation as error:
             refused[row] = str(error)
@@ -234,6 +236,28 @@ def test_conversations_of_which_none_is_as_the_layout_takes_them_to_be() -> None
     conversations = [turns("q", f"{n}</think>a") for n in range(20)]
     mine = renderer("qwen3_training")
     assert rows_of(mine(batch(conversations))) == one_by_one(mine._template, conversations, Trained())[0]
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_training"])
+def test_answers_of_which_a_part_is_lost_are_refused_among_others(name: str) -> None:
+    conversations = [turns("q", "A </think> LOST </think> B." if n == 9 else f"a{n}") for n in range(20)]
+    mine = renderer(name)
+    rendered = mine(batch(conversations))
+    assert mine.layout((USER, ASSISTANT)) is not None
+    assert rendered.refused == {9: "at turn 2 the chat template does not show its content as it is"}
+    assert rows_of(rendered) == one_by_one(mine._template, conversations, Trained())[0]
+
+
+def test_a_conversation_that_a_template_does_not_end_for_leaves_the_others() -> None:
+    endless = (
+        "{% if 'Zebra' in messages[0].content %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
+    )
+    source = endless + "{% endfor %}{% endif %}" + CHATML
+    mine = Renderer(ChatTemplate(source, bos=None, eos="</s>"), Trained(), special=[], added=[])
+    rendered = mine(batch([turns("Zebra?" if n == 5 else "q", "a") for n in range(20)]))
+    assert mine.layout((USER, ASSISTANT)) is not None
+    assert list(rendered.refused) == [5]
+    assert "does not come to an end" in rendered.refused[5]
 
 
 def test_parts_of_tables_and_rows_are_read_in_their_place() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import date
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.algorithms.chat import bounds
 from tasks.algorithms.chat.rendering import (
     PLAIN_TEMPLATE,
     ChatTemplate,
@@ -355,12 +357,55 @@ def test_a_call_that_is_not_written_is_not_learnt_as_an_empty_answer() -> None:
             CHATML + "{% set n = namespace(x='x') %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
             r"does not come to an end: '\+' makes",
         ),
-        (CHATML + "{{ 9 ** 999999999 }}", "does not come to an end"),
+        *(
+            (CHATML + f"\n{{{{ {endless} }}}}", r"does not come to an end: .* \(line 2\)")
+            for endless in (
+                "9 ** 999999999",
+                "(9 ** 9999999) % 7",
+                "'a' | indent(3000000000)",
+                "'a' | center(3000000000)",
+                "'a'.ljust(3000000000)",
+                "'{:>3000000000}'.format(1)",
+                "'{:{}}'.format(1, 3000000000)",
+                "'%03000000000d' % 1",
+                "'%*d' % (3000000000, 1)",
+                "'%3000000000s' | format(1)",
+                "('x' * 40000) | replace('x', 'x' * 40000)",
+                "(range(99999) | list * 500) | tojson",
+                "messages | tojson(indent=3000000000)",
+            )
+        ),
+        (
+            CHATML + "{% set n = namespace(x=7) %}{% for a in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}",
+            "does not come to an end: '\\*' makes a number",
+        ),
+        (
+            CHATML + "{% set n = namespace(x='x') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "does not come to an end: '~' makes",
+        ),
         (CHATML + "\n{{ [1, 2] | random }}", "differently on each call: line 2 uses 'random'"),
         (CHATML + "{{ lipsum() }}", "differently on each call: line 1 uses 'lipsum'"),
         (
             CHATML + "\n\nwritten by {{ messages[0].items }}",
-            r"differently on each call: once .* \(line 3\); write fixed",
+            r"writes '<built-in method items .*>', which is no text and reads differently on each call.* \(line 3\)",
+        ),
+        ("{{ messages | map(attribute='role') }}" + CHATML, "writes '<generator object .*put | list"),
+        ("{% for m in messages %}{{ m['content'] }}{{ m['content'] }};{% endfor %}", "the answer .* 2 times"),
+        (
+            "{% for m in messages %}{% for a in 'xy' %}{{ m['content'] }};{% endfor %}{% endfor %}",
+            "the answer .* 2 times",
+        ),
+        (
+            "{% for m in messages if m['role'] == 'assistant' %}{{ m['content'] }};{% endfor %}",
+            "plain question with its answer, .* leaves out what the user says",
+        ),
+        (
+            CHATML.replace("message['content']", "(message['content'] | truncate(40))"),
+            "long question with its answer, .* does not show its content",
+        ),
+        (
+            CHATML.replace("message['content']", "message['content'][:5000 if message['role'] == 'user' else none]"),
+            "long question with its answer, .* leaves out what the user says",
         ),
         (
             "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}",
@@ -420,6 +465,132 @@ def test_json_is_written_as_in_transformers() -> None:
     source = "{{ messages[0] | tojson(ensure_ascii=true, indent=1) }}{{ messages[0] | tojson }}"
     text = ChatTemplate(source, bos=None, eos="").render(chat("é<")["messages"])
     assert text == '{\n "role": "user",\n "content": "\\u00e9<"\n}{"role": "user", "content": "é<"}'
+
+
+ZEBRA = "{% if 'Zebra' in messages[0]['content'] %}"
+DOUBLING = ZEBRA + "{% set n = namespace(x='xxxxxxxx') %}{% for a in range(40) %}{}{% endfor %}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ZEBRA + "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}",
+        ZEBRA + "{% for a in range(99999) %}{% for b in (messages * 999) | map('string') %}{% endfor %}{% endfor %}"
+        "{% endif %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}"
+        + ZEBRA
+        + "{{ f(40) }}{% endif %}",
+        ZEBRA + "{% for a in range(9) recursive %}{{ loop(range(9)) if loop.depth < 30 }}{% endfor %}{% endif %}",
+        DOUBLING.replace("{}", "{% set n.x = n.x ~ n.x %}"),
+        DOUBLING.replace("{}", "{% set n.x = n.x + n.x %}"),
+        DOUBLING.replace("{}", "{% set n.x = [n.x, n.x] | join %}"),
+        DOUBLING.replace("{}", "{% set n.x = ''.join([n.x, n.x]) %}"),
+        DOUBLING.replace("{}", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}"),
+    ],
+)
+def test_a_template_that_does_not_end_for_some_conversations_refuses_them(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MOST_STEPS", 100_000)
+    template = ChatTemplate(source + CHATML, bos=None, eos="</s>")
+    check_template(template)
+    assert template.trained(ONE["messages"])[0].text.startswith("<|im_start|>")
+    with pytest.raises(RefusedConversation, match="it does not come to an end"):
+        template.trained(chat("Zebra?", "Striped.")["messages"])
+
+
+def test_counting_changes_nothing_that_a_template_writes() -> None:
+    source = (
+        "{% set a, b = 1, 'x' %}{% set c %}{{ b }}{% endset %}{% set d | upper %}{{ c ~ a ~ none }}{% endset %}"
+        "{% for k, v in {'p': 1}.items() if v %}{{ loop.length ~ k ~ v }}{% else %}never{% endfor %}"
+        "{% for m in nothing %}{% else %}none{% endfor %}{{ c ~ d }}"
+        "{% for t in [[1, [2]], [3]] recursive %}{{ loop(t) if t is iterable else t }}{% endfor %}"
+        "{% for m in messages | map(attribute='role') %}{{ m ~ loop.last ~ (loop.nextitem or '') }}{% endfor %}"
+        "{{ '%02d|%s' % (a, b) }}{{ '{:>3}'.format(b) }}{{ 'a'.center(3) }}{{ 'b\nc' | indent(2) }}{{ 7 ** 2 % 5 }}"
+    )
+    text = ChatTemplate(source, bos=None, eos="").render(ONE["messages"])
+    assert text == "1p1nonexX1NONE123userFalseassistantassistantTrue" + "01|x  x a b\n  c4"
+
+
+def test_broken_conversations_are_refused() -> None:
+    template = ChatTemplate(CHATML, bos=None, eos="</s>")
+    with pytest.raises(RefusedConversation, match="it has no messages"):
+        template.trained([])
+    with pytest.raises(RefusedConversation, match="its tools or tool calls are no JSON"):
+        template.trained(ONE["messages"], "[{")
+    with pytest.raises(RefusedConversation, match="its tools or tool calls are no JSON"):
+        template.trained([ONE["messages"][0], {"role": "assistant", "content": "", "tool_calls": "[{"}])
+
+
+THOUGHT_APART = (
+    "{% for m in messages %}<{{ m['role'] }}>{% set parts = m['content'].split('</think>') %}"
+    "{% if m['role'] == 'assistant' %}<think>{{ parts[0].split('<think>')[-1] | trim if parts | length > 1 else '' }}"
+    "</think>{{ parts[-1] | trim }}{% else %}{{ m['content'] }}{% endif %}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "trained"),
+    [
+        ("B.", "<think></think>B.<end>"),
+        ("<think>\nA\n</think>\n\nB.", "<think>A</think>B.<end>"),
+        ("A </think> B.", "<think>A</think>B.<end>"),
+        ("A </think> LOST </think> B.", None),
+        ("LOST <think> A </think> B.", None),
+        ("<think>A</think>LOST</think>B.", None),
+        ("<think>B.</think>", "<think>B.</think><end>"),
+    ],
+)
+def test_all_parts_of_an_answer_with_thoughts_are_written(answer: str, trained: str | None) -> None:
+    if trained is not None:
+        assert spans_of(THOUGHT_APART, chat("Q", answer))[1] == [trained]
+        return
+    for texts in (["Q", answer], ["Q", answer, "Q", "A"]):
+        with pytest.raises(RefusedConversation, match=r"at turn 2 .* does not show its content as it is"):
+            spans_of(THOUGHT_APART, chat(*texts))
+
+
+def test_an_answer_is_not_found_in_the_question() -> None:
+    shouted = "{{ m['content'] if m['role'] == 'user' else m['content'] | upper + '<end>' }}"
+    source = "{% for m in messages %}" + shouted + "{% endfor %}"
+    assert spans_of(source, chat("yes", "YES"))[1] == ["YES<end>"]
+    with pytest.raises(RefusedConversation, match="does not show its content"):
+        spans_of(source, chat("yes", "yes"))
+
+
+def test_what_the_user_says_is_not_cut() -> None:
+    question = "x" * 7000
+    cutting = CHATML.replace("message['content']", "message['content'][:6000 if message['role'] == 'user' else none]")
+    template = ChatTemplate(cutting, bos=None, eos="</s>")
+    check_template(template)
+    with pytest.raises(RefusedConversation, match="at turn 2 the chat template leaves out what the user says"):
+        template.trained(chat(question, "A")["messages"])
+    for filtered in ("| e", "| tojson(ensure_ascii=true)", "| replace('\\n', ' ')"):
+        written = CHATML.replace(
+            "message['content']",
+            f"(message['content'] {filtered} if message['role'] == 'user' else message['content'])",
+        )
+        assert spans_of(written, chat("<é>\n", "A"))[1] == ["A<|im_end|>\n"]
+
+
+def test_a_template_that_forgets_earlier_turns_is_for_single_ones() -> None:
+    template = ChatTemplate(CHATML.replace("in messages", "in messages[-2:]"), bos=None, eos="</s>")
+    assert len(template.trained(ONE["messages"])) == 1
+    with pytest.raises(RefusedConversation, match="at turn 4 the chat template leaves out what the user says"):
+        template.trained(chat("One?", "A", "Two?", "B")["messages"])
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Lima"])
+def test_the_time_is_the_same_in_all_time_zones(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        text = ChatTemplate("{{ strftime_now('%s %%s %%%s %H%Z') }}", bos=None, eos="").render(ONE["messages"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert text == "1721952000 %s %1721952000 00"
 
 
 def test_the_environment_is_a_sandbox() -> None:

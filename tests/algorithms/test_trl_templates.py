@@ -224,8 +224,6 @@ def test_templates_for_pictures_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in names("*.jinja") if name not in PARTS])
 def test_all_others_pass_the_check(name: str) -> None:
     found = check_template(template(name))
-    rewrites = any("differently once turns follow" in warning for warning in found)
-    assert rewrites is (len(template(name).trained(*SMALL["thinking"][:2])) > 1)
     ends = any("with no token of its own" in warning for warning in found)
     assert ends is (name == "glm4moe")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, processors
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
 
 from tasks import proven_samples
 from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, TemplateError
@@ -204,6 +204,41 @@ def test_a_template_that_rewrites_history_trains_each_answer_as_the_model_writes
     assert made.counts.kept == 1
     if len(trained) > 1:
         assert any("earlier turns of 1 conversations" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize("flags", [{"rstrip": True}, {"lstrip": True}, {"lstrip": True, "rstrip": True}])
+@pytest.mark.parametrize("make", [byte_level, byte_fallback])
+def test_control_tokens_that_take_in_white_space_train_no_header(
+    mixed: Mixed, tmp_path: Path, make: Callable[[], Tokenizer], flags: dict[str, bool]
+) -> None:
+    """As in Phi-3, whose tokens take in the line break behind them."""
+    tokenizer = make()
+    tokenizer.add_special_tokens([AddedToken(f"<|{name}|>", **flags) for name in ("user", "assistant", "end")])
+    template = (
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] + '<|end|>\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+    )
+    given = tokenizer_files(tmp_path / "tokenizer", tokenizer, template=template)
+    rows = [chat("One?", "First.", "Two? ", " Second."), pair(" Three?", "Third. "), chat("4?", "  4.", "5?", "5.\n")]
+    made = tokenize(mixed.store, TokenizationConfig(max_length=256, packing=False), mixed(rows, given), given)
+    assert (made.counts.kept, made.counts.dropped) == (3, {})
+    header = tokenizer.token_to_id("<|assistant|>")
+    for row in mixed.store.rows(made, "sequences"):
+        assert header not in row["labels"]
+        assert row["labels"].count(tokenizer.token_to_id("<|end|>")) == row["input_ids"].count(header)
+
+
+def test_an_answer_that_the_tokenizer_has_no_token_for_is_not_trained_as_unknown(mixed: Mixed, tmp_path: Path) -> None:
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=["[UNK]", "<s>", "</s>"], show_progress=False)
+    made.train_from_iterator(["# Instruction: Response: What is it? It is blue and it is not a word."] * 3, trainer)
+    given = tokenizer_files(tmp_path / "tokenizer", made)
+    artifact = mixed([pair("What is it?", "It is blue."), pair("What is not a word?", "It is 汉字.")], given)
+    tokenized = tokenize(mixed.store, TokenizationConfig(max_length=64, min_proven=0.5), artifact, given)
+    assert tokenized.counts.dropped == {"mask not proven": 1}
+    (dropped,) = mixed.store.rows(tokenized, "dropped")
+    assert "the tokenizer has no token for '汉字'" in dropped["evidence"]
 
 
 def test_held_out_conversations_are_measured_on_one_text(mixed: Mixed, tmp_path: Path) -> None:

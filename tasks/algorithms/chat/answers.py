@@ -10,6 +10,8 @@ history (thinking models drop earlier reasoning) write it differently there; the
 is trained in a text of its own, A, together with earlier turns that A holds as they were written.
 """
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,7 +22,7 @@ from tasks.algorithms.chat.text_places import Span, clipped, ends, shared, whole
 Draw = Callable[[Sequence[Shown], bool], Drawn]
 """Messages and whether a generation prompt follows them → their text."""
 
-_THOUGHT_END = "</think>"
+_THOUGHT_MARK = re.compile("</?think>")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Conversation:
         """`end` gives what must be written behind an answer that the template leaves without an end."""
         self._draw, self._messages, self._end, self._tagged = draw, messages, end, tagged
         self._finished: dict[int, Drawn] = {}
+        self._questions: tuple[str, list[int]] = "", [0]
 
     def texts(self, turns: Sequence[int], choice: Trained) -> list[Text]:
         """The texts in which the chosen turns are trained, each turn once; the whole conversation comes last."""
@@ -98,6 +101,34 @@ class Conversation:
         tail = tail.partition(mark)[2] + (self._end(self._messages[index]) if mark in tail else "")
         return len(text) - len(tail) if tail and text.endswith(tail) else -1
 
+    def questions_end(self, count: int, text: str) -> int:
+        """Where the last question of the first messages ends in a text that holds them all in order; −1 in others."""
+        known, ends = self._questions
+        if not known.startswith(text):
+            ends, place = [0], 0
+            for message in self._messages[:count]:
+                if message["role"] == "user" and place >= 0:
+                    said = message["content"].strip()
+                    found = text.find(said, place)
+                    place = found + len(said) if found >= 0 else -1
+                ends.append(place)
+            self._questions = text, ends
+        return ends[count]
+
+    def shows_ends(self, count: int) -> bool:
+        """Whether the first messages' questions are written from their first to their last character, if otherwise."""
+        first, last = unused_characters(self.finished(len(self._messages)).text, 2)
+        asking = [each["role"] == "user" for each in self._messages[:count]]
+        text = self._draw(
+            [
+                {**each, "content": first + each["content"] + last} if asks else each
+                for each, asks in zip(self._messages, asking, strict=False)
+            ],
+            True,
+        ).text
+        # JSON may spell a mark by its number.
+        return all(text.count(mark) + text.count(json.dumps(mark)[1:-1]) >= sum(asking) for mark in (first, last))
+
     def _with_last_marked(self, count: int) -> tuple[list[Shown], str]:
         if not count:
             return [], ""
@@ -111,6 +142,17 @@ class Conversation:
     @property
     def tagged(self) -> bool:
         return self._tagged
+
+
+def _holds(text: str, parts: Sequence[str]) -> bool:
+    """Whether the parts stand in a text, one behind the other."""
+    place = 0
+    for part in parts:
+        found = text.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 class _Turn:
@@ -127,11 +169,10 @@ class _Turn:
     def verify(self, choice: Trained) -> None:
         """Raise RefusedConversation where the text does not hold what the message says, and an end behind it."""
         text, content, calls = self._text, self._content.strip(), self._message.get("tool_calls") or []
-        # The prompt may already hold the first words of the answer.
-        if text.find(content, max(0, self._begin - len(content))) < 0:
-            answer = content.rpartition(_THOUGHT_END)[2].strip()
-            if answer == content or text.find(answer, self._begin) < 0:
-                raise self._refusal("does not show its content as it is")
+        if not self._shows_content():
+            raise self._refusal("does not show its content as it is")
+        if not self._follows_questions():
+            raise self._refusal("leaves out what the user says before it")
         if choice.tool_calls and (name := self._unwritten_call(calls)) is not None:
             raise self._refusal(f"does not write its call of {name!r}")
         if self._conversation.tagged and not clipped(self.drawn.tags, self._begin, len(text)):
@@ -140,6 +181,23 @@ class _Turn:
         ends_in_content = content and written.endswith(content) and not calls
         if not written or (ends_in_content and not text[self._own_end() :].strip()):
             raise self._refusal("ends it with no token, so a model could never learn to stop")
+
+    def _shows_content(self) -> bool:
+        """Whether all that the message says is to be written, in its order; its thoughts may get other marks."""
+        text, content = self._text, self._content.strip()
+        # The prompt may already hold the first words of the answer.
+        start = max(0, self._begin - len(content) + 1) if content else self._begin
+        place = text.find(content, start)
+        if place >= 0 and not self._conversation.tagged:
+            return True
+        spans = self.spans(len(text))
+        given = text[start : self._begin] if spans and spans[0][0] == self._begin else ""
+        written = given + "".join(text[begin:end] for begin, end in spans)
+        return _holds(written, [part.strip() for part in _THOUGHT_MARK.split(content)])
+
+    def _follows_questions(self) -> bool:
+        end = self._conversation.questions_end(self._index, self._text)
+        return 0 <= end <= self._begin or self._conversation.shows_ends(self._index)
 
     def _unwritten_call(self, calls: Sequence[Any]) -> str | None:
         written, said = self._text[self._begin :], f"{self._content} {self._message.get('reasoning_content', '')}"

@@ -8,7 +8,6 @@ all later ones, are rendered both ways, and a layout that differs is not used.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime, time
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from tasks.algorithms.chat.layouts import Layout, Learner, Shape
 from tasks.algorithms.chat.message_columns import MessageColumns
 from tasks.algorithms.chat.rendered_rows import RenderedRows, TextRanges, in_order, rows_of, same, take
 from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, Trained, as_templates_expect
+from tasks.algorithms.chat.sandbox import clock
 from tasks.algorithms.chat.stand_ins import hidden, put_back
 from tasks.algorithms.chat.symbolic_rendering import SymbolicTemplate
 from tasks.algorithms.tokens.arrays import Flags, Places, Rendered
@@ -139,9 +139,8 @@ def _is_unicode(text: str) -> bool:
 
 def _learner(template: ChatTemplate, choice: Trained) -> Learner | None:
     """None where the template cannot be run on symbolic texts."""
-    now = datetime.combine(template.date, time())
     try:
-        symbolic = SymbolicTemplate(template.source, {"strftime_now": now.strftime})
+        symbolic = SymbolicTemplate(template.source, {"strftime_now": clock(template.date)})
     except Exception:  # noqa: BLE001 # whatever it is: the sure way tells
         return None
     known = {"bos_token": template.bos or "", "eos_token": template.eos}

@@ -72,12 +72,14 @@ class ChatTemplate:
         More than one text where the template rewrites history, so that no one text holds every turn as it was written.
         Raises RefusedConversation where the template fails, or where what is trained cannot be told for certain.
         """
-        schemas = _schemas(tools)
+        if not messages:
+            raise RefusedConversation("it has no messages")
+        try:
+            schemas, shown = _schemas(tools), as_templates_expect(messages)
+        except json.JSONDecodeError as error:
+            raise RefusedConversation(f"its tools or tool calls are no JSON: {error}") from error
         conversation = Conversation(
-            lambda shown, prompt: self.draw(shown, schemas, prompt),
-            as_templates_expect(messages),
-            self._end,
-            tagged=self.tagged,
+            lambda some, prompt: self.draw(some, schemas, prompt), shown, self._end, tagged=self.tagged
         )
         turns = [index for index, each in enumerate(messages) if is_trained(each) and _has_words(each, choice)]
         return conversation.texts(turns[-1:] if choice.turns == "last" else turns, choice)

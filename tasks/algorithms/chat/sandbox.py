@@ -1,9 +1,10 @@
 """Chat templates as Jinja programs: what they may use, what they write, and what they tag as the model's own."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any, NoReturn
 
 import jinja2
@@ -11,19 +12,16 @@ from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
+from tasks.algorithms.chat.bounds import ENDLESS, MOST_CHARACTERS, STEPS, Sandbox, Steps
 from tasks.algorithms.chat.text_places import Span
 
 Shown = dict[str, Any]
 """A message under the names that templates look for."""
 
-MOST_CHARACTERS = 50_000_000
-"""What a template may write for one conversation; more is a template that does not end."""
-
-ENDLESS = "it does not come to an end"
-
+_WIDEST_INDENT = 1000
+_SECONDS = re.compile(r"((?<!%)(?:%%)*)%[-_0^#]*\d*[EO]?s")
 _MARKS = "generation marks"
 """No name that a template could spell."""
 _NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
@@ -51,13 +49,14 @@ class Drawn:
 class Program:
     """A compiled chat template."""
 
-    def __init__(self, source: str, day: date, environment: jinja2.Environment | None = None) -> None:
+    def __init__(self, source: str, day: date, environment: Sandbox | None = None) -> None:
         base = environment or _ENVIRONMENT
-        now = datetime.combine(day, time())
         try:
-            assigned = [each.name for each in base.parse(source).find_all(nodes.Name) if each.ctx != "load"]
+            tree = base.parse(source)
+            assigned = [each.name for each in tree.find_all(nodes.Name) if each.ctx != "load"]
             unset = type("_Unset", (_Unset,), {"assigned": frozenset(assigned)})
-            self._template = base.overlay(undefined=unset).from_string(source, {"strftime_now": now.strftime})
+            compiling = base.overlay(undefined=unset)
+            self._template = compiling.from_string(base.counting(tree), {"strftime_now": clock(day)})
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
                 f"the chat template is broken in line {error.lineno}: {error.message}; correct that line"
@@ -82,7 +81,7 @@ class Program:
 
     def _pieces(self, variables: dict[str, Any], marks: "_Marks") -> list[str]:
         pieces, written = [], 0
-        for piece in self._template.generate({**variables, _MARKS: marks}):
+        for piece in self._template.generate({**variables, _MARKS: marks, STEPS: Steps()}):
             written += len(piece)
             if written > MOST_CHARACTERS:
                 raise jinja2.TemplateRuntimeError(f"{ENDLESS}: it writes more than {MOST_CHARACTERS:,} characters")
@@ -111,6 +110,18 @@ def unused_characters(text: str, count: int) -> list[str]:
     return unused
 
 
+def clock(day: date) -> Callable[[str], str]:
+    """`strftime_now` on that day, whatever the machine's time zone is."""
+    now = datetime.combine(day, time())
+    seconds = str(int(now.replace(tzinfo=UTC).timestamp()))
+
+    def written(form: str) -> str:
+        # The C library counts its seconds from the machine's own midnight.
+        return now.strftime(_SECONDS.sub(lambda found: found[1] + seconds, form))
+
+    return written
+
+
 def failure(error: Exception) -> str:
     """A template's failure in words, with its line where Jinja knows it."""
     line, trace = None, error.__traceback__
@@ -122,29 +133,7 @@ def failure(error: Exception) -> str:
     return words if line is None else f"{words} (line {line})"
 
 
-class Sandbox(ImmutableSandboxedEnvironment):
-    """Refuses to make values that are out of all proportion, when a template is compiled and when it is rendered."""
-
-    intercepted_binops = frozenset(["*", "**"])
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if _size(operator, left, right) > MOST_CHARACTERS:
-            raise jinja2.TemplateRuntimeError(f"{ENDLESS}: {operator!r} makes a value of more than {MOST_CHARACTERS:,}")
-        return super().call_binop(context, operator, left, right)
-
-
-def _size(operator: str, left: Any, right: Any) -> int:
-    left_size, right_size = (len(each) if hasattr(each, "__len__") else None for each in (left, right))
-    if operator == "+":
-        return (left_size or 0) + (right_size or 0)
-    if operator == "**":
-        return left.bit_length() * right if isinstance(left, int) and isinstance(right, int) else 0
-    if isinstance(left, int):
-        return left * (right_size or 0)
-    return (left_size or 0) * right if isinstance(right, int) else 0
-
-
-def environment(base: type[jinja2.Environment] = Sandbox) -> jinja2.Environment:
+def environment(base: type[Sandbox] = Sandbox) -> Sandbox:
     """The conventions that chat templates are written for; no HTML is made here, so nothing is escaped."""
     made = base(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols])
     made.filters["tojson"] = _to_json
@@ -217,8 +206,10 @@ def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateError(message)
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | str | None = None, **options: Any) -> str:
+    if indent is not None and (indent if isinstance(indent, int) else len(indent)) > _WIDEST_INDENT:
+        raise jinja2.TemplateRuntimeError(f"{ENDLESS}: 'tojson' indents by more than {_WIDEST_INDENT}")
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
 
 
 _ENVIRONMENT = environment()

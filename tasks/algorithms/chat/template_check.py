@@ -7,8 +7,9 @@ from typing import Literal, TypeVar
 
 from jinja2 import nodes
 
-from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, TemplateError, as_templates_expect
-from tasks.algorithms.chat.sandbox import ENDLESS, environment
+from tasks.algorithms.chat.bounds import ENDLESS
+from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, TemplateError, Text, as_templates_expect
+from tasks.algorithms.chat.sandbox import environment
 from tasks.algorithms.chat.template_guard import GuardedProgram
 from tasks.conversation import Message
 
@@ -17,6 +18,7 @@ Made = TypeVar("Made")
 
 _RANDOM_FILTERS = frozenset(["random", "shuffle"])
 _RANDOM_NAMES = frozenset(["lipsum"])
+_OBJECT = re.compile(r"<[^<>\n]+ at 0x[0-9a-f]+>")
 _UNDEFINED = re.compile(r"'\w+' is undefined")
 
 _ANSWER = "It is blue, mostly."
@@ -32,6 +34,11 @@ _TWO: list[Message] = [
     {"role": "user", "content": "And at night?"},
     {"role": "assistant", "content": "Then it is black."},
 ]
+_LONG: list[Message] = [
+    {"role": "user", "content": "\n\n".join(f"{n}. Which colour has the sky at noon?" for n in range(1, 140))},
+    {"role": "assistant", "content": "\n\n".join(f"{n}. It is blue, mostly." for n in range(1, 140))},
+]
+"""Some templates cut what is long."""
 _THINKING: list[Message] = [_PLAIN[0], {**_PLAIN[1], "reasoning": _THOUGHT}]
 _THINKING_TWICE: list[Message] = [*_THINKING, _TWO[2], {**_TWO[3], "reasoning": "No sun, no colour."}]
 _CALL = {"id": "call00001", "type": "function", "function": {"name": "look_up", "arguments": {"place": "zenith"}}}
@@ -61,14 +68,24 @@ def check_template(template: ChatTemplate, holds: Collection[Held] = ("system", 
     """
     _refuse_chance(template.source)
     _refuse_endless(template)
-    for messages, tools in _SHAPES:
-        _refuse_fickle(template, messages, tools)
-    _refuse_unlearnable(template)
-    found = list(_on_prompts(template))
+    try:
+        for messages, tools in _SHAPES:
+            _refuse_fickle(template, messages, tools)
+        _refuse_unlearnable(template)
+        found = list(_on_prompts(template))
+    except RefusedConversation as error:
+        raise _failing(error) from error
     found += _on_system_turns(template) if "system" in holds else []
     found += _on_reasoning(template) if "reasoning" in holds else []
     found += _on_tools(template) if "tools" in holds else []
     return found
+
+
+def _failing(error: Exception) -> TemplateError:
+    return TemplateError(
+        f"the chat template fails on a plain question with its answer: {error}; correct it, or name another in "
+        "tokenization.chat_template"
+    )
 
 
 def _refuse_chance(source: str) -> None:
@@ -90,10 +107,7 @@ def _refuse_endless(template: ChatTemplate) -> None:
             watched.draw(as_templates_expect(messages), json.loads(tools) if tools else None, False)
         except RefusedConversation as error:
             if messages is _PLAIN:
-                raise TemplateError(
-                    f"the chat template fails on a plain question with its answer: {error}; correct it, or name "
-                    "another in tokenization.chat_template"
-                ) from error
+                raise _failing(error) from error
             if _UNDEFINED.match(str(error)) or ENDLESS in str(error):
                 raise TemplateError(f"the chat template fails: {error}; correct that line") from error
 
@@ -105,6 +119,13 @@ def _refuse_fickle(template: ChatTemplate, messages: list[Message], tools: str |
         first, *others = [template.draw(*each, generation_prompt=True).text for each in given]
     except RefusedConversation:
         return
+    if shown := _OBJECT.search(first):
+        before = first[: shown.start()]
+        raise TemplateError(
+            f"the chat template writes {shown[0]!r}, which is no text and reads differently on each call, behind "
+            f"{before[-40:]!r}{_line_of(template.source, before)}; "
+            "call what is a function, and put | list or | join behind map and select"
+        )
     for other in others:
         if other != first:
             place = next(place for place, (a, b) in enumerate(zip(first, other, strict=False)) if a != b)
@@ -131,10 +152,9 @@ def _refuse_unlearnable(template: ChatTemplate) -> None:
             f"the chat template ignores assistant turns: it leaves the answer {_ANSWER!r} out of {text!r:.120}; "
             "write message['content'] for the role 'assistant' (templates that expect typed parts are not supported)"
         )
-    try:
-        (made,) = template.trained(_PLAIN)
-    except RefusedConversation as error:
-        raise TemplateError(f"of a plain question with its answer, {error}; correct the chat template") from error
+    (made,) = _told(template, _PLAIN, "plain")
+    _told(template, _LONG, "long")
+    _refuse_repeated(_attempt(template.trained, _TWO, None) or [], _TWO)
     spans = [(begin, end) for begin, end, _ in made.spans]
     answer = made.text.find(_ANSWER, spans[0][0]) + len(_ANSWER)
     behind = "".join(made.text[max(begin, answer) : end] for begin, end in spans if end > answer)
@@ -144,6 +164,24 @@ def _refuse_unlearnable(template: ChatTemplate) -> None:
             f"{made.text[answer:].strip()!r:.40}, so a model would never learn to stop; move "
             "{% endgeneration %} behind it"
         )
+
+
+def _told(template: ChatTemplate, messages: list[Message], kind: str) -> list[Text]:
+    try:
+        texts = template.trained(messages)
+    except RefusedConversation as error:
+        raise TemplateError(f"of a {kind} question with its answer, {error}; correct the chat template") from error
+    _refuse_repeated(texts, messages)
+    return texts
+
+
+def _refuse_repeated(texts: list[Text], messages: list[Message]) -> None:
+    for said in (each["content"] for each in messages if each["role"] == "assistant"):
+        times, text = max(((each.text.count(said), each.text) for each in texts), default=(0, ""))
+        if times > 1:
+            raise TemplateError(
+                f"the chat template writes the answer {said!r:.40} {times} times: {text!r:.160}; write it once"
+            )
 
 
 def _tag_line(source: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import jinja2
 
-from tasks.algorithms.chat.sandbox import ENDLESS, Drawn, Program, Sandbox, environment
+from tasks.algorithms.chat.bounds import ENDLESS, Sandbox
+from tasks.algorithms.chat.sandbox import Drawn, Program, environment
 
 _MOST_STEPS = 1_000_000
 """Lines of Python that a template may run through for a small conversation; real ones need some thousand."""

@@ -101,7 +101,8 @@ def _turns(
     same = text[1:] == text[:-1]
     closing[:-1] = ~same | (rendered.turns[1:] != rendered.turns[:-1])
     begin = tokens.offsets[text]
-    last = np.where(proof.first < 0, begin, proof.last)
+    # The proof reads a text no further than to its first fault.
+    last = np.maximum.accumulate(np.where(proof.first < 0, begin, proof.last))
     begin[1:][same] = last[:-1][same]
     sums = np.concatenate([[0], np.cumsum(trained)])
     return closing, last - begin, np.where(proof.first < 0, 0, sums[last] - sums[np.maximum(proof.first, begin)])

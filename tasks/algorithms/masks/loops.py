@@ -14,15 +14,21 @@ SOUND, GAP, ORDER, MISSPELT, OVERTRAINED, UNTRAINED, RANGES, DROPPED = range(8)
 """What is wrong with a text. `DROPPED`: there may be nothing wrong, but text that is no white space has no token."""
 MOST_LITERAL_BYTES = 64
 """What a template may write before or behind what a message says and have trained: an empty thought, an end token."""
+BEFORE, BEHIND = 1, 2
 _SPACE = 0x20
+_WIDEST_BLANK = 3
+"""So many bytes has the longest white space in UTF-8."""
 
 
 class Spelled(NamedTuple):
-    """What ids spell (nothing where they do not), and behind which of them a tokenizer may put a space of its own."""
+    """What ids spell (nothing where they do not), and which of them do more than spell."""
 
     data: Bytes
     bounds: Places
     opens: Flags
+    """Ids behind which a tokenizer may put a space of its own."""
+    takes: Bytes
+    """Whether ids take in the white space in front of them, `BEFORE`, or `BEHIND` them."""
 
 
 class Read(NamedTuple):
@@ -67,7 +73,7 @@ def read_tokens(
         if wrong >= 0:
             read.fault[each], read.where[each] = RANGES, wrong
             continue
-        fault, where = _read_labels(tokens, ranges, each, read)
+        fault, where = _read_labels(text, int(bounds[each]), tokens, ranges, each, spelled, read)
         if fault == SOUND:
             fault, where = _read_text(text, int(bounds[each]), int(bounds[each + 1]), tokens, each, spelled)
         read.fault[each], read.where[each] = fault, where
@@ -85,11 +91,17 @@ def _wrong_range(ranges: RangeColumns, first: int, stop: int, size: int) -> int:
 
 
 @compiled
-def _read_labels(tokens: TokenColumns, ranges: RangeColumns, each: int, read: Read) -> tuple[int, int]:
+def _read_labels(
+    text: Bytes, base: int, tokens: TokenColumns, ranges: RangeColumns, each: int, spelled: Spelled, read: Read
+) -> tuple[int, int]:
     """Whether exactly the tokens that share a byte with a range are trained; notes those of each range."""
     current, stop = int(ranges.offsets[each]), int(ranges.offsets[each + 1])
+    takes = spelled.takes
     for token in range(tokens.offsets[each], tokens.offsets[each + 1]):
-        begin, end = tokens.begins[token], tokens.ends[token]
+        begin, end = int(tokens.begins[token]), int(tokens.ends[token])
+        number = tokens.ids[token]
+        if 0 <= number < len(takes) and takes[number] and base + end <= len(text):
+            begin, end = _own(text, base, begin, end, takes[number])
         while current < stop and ranges.ends[current] <= begin:
             current += 1
         k = current
@@ -119,10 +131,11 @@ def _read_text(text: Bytes, base: int, last: int, tokens: TokenColumns, each: in
         before = begin
         if begin >= reached and token > shared:
             shown = base + tokens.begins[shared], base + reached
-            if spells and not _is_spelt(text, *shown, tokens.ids, shared, token, spelled, opening):
-                return MISSPELT, shared
             alone = tokens.ids[shared]
-            opening = token - shared == 1 and alone < len(spelled.opens) and spelled.opens[alone]
+            wrong = spells and not _is_spelt(text, *shown, tokens.ids, shared, token, spelled, opening)
+            if wrong and (token - shared > 1 or not _is_spelt_within(text, *shown, alone, spelled)):
+                return MISSPELT, shared
+            opening = token - shared == 1 and 0 <= alone < len(spelled.opens) and spelled.opens[alone]
             shared = token
         if begin > reached and spells:
             return GAP, token
@@ -158,6 +171,46 @@ def _is_spelt(
 
 
 @compiled
+def _is_spelt_within(text: Bytes, begin: int, end: int, token: int, spelled: Spelled) -> bool:
+    """Whether a token that takes in white space spells the rest of its bytes."""
+    if not 0 <= token < len(spelled.takes) or not spelled.takes[token]:
+        return False
+    begin, end = _own(text, 0, begin, end, spelled.takes[token])
+    first, stop = spelled.bounds[token], spelled.bounds[token + 1]
+    return np.array_equal(text[begin:end], spelled.data[first:stop])
+
+
+@compiled
+def _own(text: Bytes, base: int, begin: int, end: int, takes: int) -> tuple[int, int]:
+    """The range of a token without the white space that it takes in."""
+    while takes & BEFORE and begin < end and 0 < _blank(text, base + begin) <= end - begin:
+        begin += _blank(text, base + begin)
+    width = 1
+    while takes & BEHIND and width:
+        width = 0
+        for each in range(1, min(_WIDEST_BLANK, end - begin) + 1):
+            if _blank(text, base + end - each) == each:
+                width = each
+        end -= width
+    return begin, end
+
+
+@compiled
+def _blank(text: Bytes, at: int) -> int:
+    """How many bytes the white space has that begins at a place; 0 where none does."""
+    first = text[at]
+    if first == _SPACE or 0x09 <= first <= 0x0D:
+        return 1
+    if first == 0xC2 and at + 1 < len(text):
+        return 2 if text[at + 1] == 0x85 or text[at + 1] == 0xA0 else 0
+    if at + 2 >= len(text):
+        return 0
+    point = (int(first) << 16) | (int(text[at + 1]) << 8) | int(text[at + 2])
+    wide = 0xE28080 <= point <= 0xE2808A or point == 0xE280A8 or point == 0xE280A9 or point == 0xE280AF
+    return 3 if wide or point == 0xE19A80 or point == 0xE2819F or point == 0xE38080 else 0
+
+
+@compiled
 def read_ranges(
     text: Bytes,
     starts: Places,
@@ -169,13 +222,14 @@ def read_ranges(
     message: Places,
     simple: Flags,
     opening: Places,
+    closing: Places,
 ) -> None:
-    """Where what a message says begins in its range; -1 where the range holds more, or takes a closer look.
+    """Where what a message says begins and ends in its range; -1 where the range holds more, or takes a closer look.
 
     `starts` and `stops` are places in the bytes of all texts, and so is what is found.
     """
     for k in range(len(starts)):
-        opening[k] = -1
+        opening[k], closing[k] = -1, -1
         if not simple[k]:
             continue
         place, said = int(starts[k]), -1
@@ -192,7 +246,9 @@ def read_ranges(
         stop = at + end - begin
         if stops[k] - stop > MOST_LITERAL_BYTES or not _says(text, stop, stops[k]):
             continue
-        opening[k] = at if said < 0 else said
+        if begin < end and _found(text, stop, stops[k], content, begin, end) >= 0:
+            continue
+        opening[k], closing[k] = at if said < 0 else said, stop
 
 
 @compiled

@@ -7,6 +7,7 @@ is to be trained is so in one text of its conversation and no other.
 """
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,14 @@ import pyarrow.compute as pc
 from tasks.algorithms.chat.answers import Trained
 from tasks.algorithms.masks import loops as loops
 from tasks.algorithms.masks.reading import Look, look, looks_like_header
+from tasks.algorithms.masks.stretches import Written
+from tasks.algorithms.masks.vocabulary import Vocabulary
 from tasks.algorithms.tokens.arrays import Flags, Ids, Places, Rendered, Tokens
 from tasks.algorithms.tokens.files import Spelling
 from tasks.algorithms.word_hashes import buffers
 
 _NO_IDS: Ids = np.empty(0, dtype=np.int32)
+_NO_SPELLING = Spelling(np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ def prove(
     spelling: Spelling | None,
     choice: Trained,
     opening: Ids = _NO_IDS,
+    *,
+    vocabulary: Vocabulary | None = None,
 ) -> Proof:
     """Read a batch back. `messages` are those that were rendered; `opening` are the ids of added tokens, behind which
-    a tokenizer may put a space of its own."""
-    return _Batch(messages, rendered, tokens, trained, choice).proof(spelling, opening)
+    a tokenizer may put a space of its own. Without a vocabulary, ids are read back only where they spell."""
+    return _Batch(messages, rendered, tokens, trained, choice).proof(spelling, opening, vocabulary)
 
 
 class _Batch:
@@ -83,12 +89,13 @@ class _Batch:
         column = pc.fill_null(self.turns.field(field), "")
         return np.asarray(pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), 0).to_numpy(False))
 
-    def proof(self, spelling: Spelling | None, opening: Ids) -> Proof:
-        read = self._read_tokens(spelling, opening)
+    def proof(self, spelling: Spelling | None, opening: Ids, vocabulary: Vocabulary | None) -> Proof:
+        known = vocabulary or Vocabulary(spelling or _NO_SPELLING, None, _NO_IDS, _NO_IDS)
+        written = Written(self.data, self.bounds, self.tokens, self.trained, known)
+        read = self._read_tokens(spelling, opening, known)
         first, last = read.first, read.last
-        told = ((each, self._token_fault(each, read, spelling)) for each in np.flatnonzero(read.fault).tolist())
-        faults = {each: sentence for each, sentence in told if sentence}
-        looks = self._read_ranges(faults)
+        faults = self._token_faults(read, spelling, written, loosely=spelling is None and vocabulary is not None)
+        looks = self._read_ranges(faults, opening)
         unshown = dict[int, str]()
         for k, found in looks.items():
             each = int(self.text[k])
@@ -106,12 +113,14 @@ class _Batch:
         tails = self._tails(last)
         return Proof(dict(sorted(faults.items())), unshown, self._numbers(), first, last, tails, straddling)
 
-    def _read_tokens(self, spelling: Spelling | None, opening: Ids) -> loops.Read:
+    def _read_tokens(self, spelling: Spelling | None, opening: Ids, known: Vocabulary) -> loops.Read:
         ranges, tokens = self.rendered.trained, self.tokens
         n, k = len(self.rendered.texts), len(ranges.begins)
         opens = np.zeros(max(opening.tolist(), default=-1) + 1, dtype=np.bool_)
         opens[opening] = True
-        data, bounds = spelling if spelling else (np.empty(0, np.uint8), np.zeros(1, np.int64))
+        takes = np.zeros(max([*known.before.tolist(), *known.behind.tolist()], default=-1) + 1, dtype=np.uint8)
+        takes[known.before] |= loops.BEFORE
+        takes[known.behind] |= loops.BEHIND
         places = np.full(n, -1, np.int64), np.full(k, -1, np.int64), np.full(k, -1, np.int64)
         read = loops.Read(np.zeros(n, np.uint8), *places)
         loops.read_tokens(
@@ -119,12 +128,40 @@ class _Batch:
             self.bounds,
             loops.TokenColumns(tokens.offsets, tokens.ids, tokens.begins, tokens.ends, self.trained),
             loops.RangeColumns(ranges.offsets, ranges.begins, ranges.ends),
-            loops.Spelled(data, bounds, opens),
+            loops.Spelled(*(spelling or _NO_SPELLING), opens, takes),
             read,
         )
         return read
 
-    def _token_fault(self, each: int, read: loops.Read, spelling: Spelling | None) -> str | None:
+    def _token_faults(
+        self, read: loops.Read, spelling: Spelling | None, written: Written, *, loosely: bool
+    ) -> dict[int, str]:
+        """What is wrong with the tokens of texts; `loosely`: ids do not spell texts, but are to say the same."""
+        faults = dict[int, str]()
+        for each in np.flatnonzero(read.fault).tolist():
+            if loosely and read.fault[each] == loops.DROPPED:
+                continue
+            if sentence := self._token_fault(each, read, spelling, written):
+                faults[each] = sentence
+        for each, place in written.unknown():
+            if each not in faults and (piece := self._unknown_piece(each, place)):
+                faults[each] = (
+                    f"the tokenizer has no token for {piece!r:.80}, it would be trained as {written.unknown_word}"
+                )
+        for each in np.flatnonzero(written.odd()).tolist() if loosely else ():
+            if each not in faults and (sentence := written.fault(each, "folded")):
+                faults[each] = sentence
+        return faults
+
+    def _unknown_piece(self, each: int, place: int) -> str:
+        """What an unknown token stands for; nothing where that is white space that closes a turn."""
+        ranges, begin = self.rendered.trained, self.tokens.begins[place]
+        span = slice(*ranges.offsets[each : each + 2])
+        ends = ranges.ends[span][ranges.ends[span] > begin]
+        closes = len(ends) > 0 and not self._piece(each, begin, ends[0]).strip()
+        return "" if closes else self._piece(each, begin, self.tokens.ends[place])
+
+    def _token_fault(self, each: int, read: loops.Read, spelling: Spelling | None, written: Written) -> str | None:
         """What is wrong with the tokens of a text, with the first bad piece; nothing if it turns out to be sound."""
         kind, place = read.fault[each], int(read.where[each])
         if kind == loops.RANGES:
@@ -134,7 +171,7 @@ class _Batch:
         if kind == loops.DROPPED:
             lost = self._lost(each)
             return f"no token stands for {lost!r:.80}" if lost else None
-        if kind in (loops.GAP, loops.MISSPELT) and self._spells_composed(each, spelling):
+        if kind in (loops.GAP, loops.MISSPELT) and self._spells_composed(each, spelling, written):
             return None
         if kind == loops.GAP:
             return f"no token stands for {self._lost(each)!r:.80}, before {number}"
@@ -150,14 +187,12 @@ class _Batch:
             return f"{number}, {piece!r:.80}, is trained, but the assistant is not to write it"
         return f"{number}, {piece!r:.80}, is not trained, but the assistant is to write it"
 
-    def _spells_composed(self, each: int, spelling: Spelling | None) -> bool:
+    def _spells_composed(self, each: int, spelling: Spelling | None, written: Written) -> bool:
         """Whether the ids spell the text in composed characters (NFC), which some tokenizers make of it first."""
         text = self._bytes(each).decode(errors="replace")
-        if spelling is None or unicodedata.is_normalized("NFC", text) or self._lost(each):
+        if spelling is None or unicodedata.is_normalized("NFC", text):
             return False
-        ids = self.tokens.ids[slice(*self.tokens.offsets[each : each + 2])]
-        spelt = b"".join(spelling.data[begin:end].tobytes() for begin, end in _bounds(ids, spelling))
-        return spelt == unicodedata.normalize("NFC", text).encode()
+        return written.fault(each, "composed") is None
 
     def _piece(self, each: int, begin: int, end: int) -> str:
         return self._bytes(each)[begin:end].decode(errors="replace")
@@ -178,7 +213,7 @@ class _Batch:
     def _turn(self, k: int) -> str:
         return f"turn {self.rendered.turns[k] + 1}"
 
-    def _read_ranges(self, faults: dict[int, str]) -> dict[int, Look]:
+    def _read_ranges(self, faults: dict[int, str], added: Ids) -> dict[int, Look]:
         """A closer look at the turns that need one, by their last range."""
         ranges = self.rendered.trained
         base = self.bounds[self.text]
@@ -193,7 +228,7 @@ class _Batch:
             if not self.choice.reasoning:
                 simple &= ~self._says("reasoning")[self.message]
         reasoning = self.turns.field("reasoning")
-        opening = np.empty_like(starts)
+        opening, closing = np.empty_like(starts), np.empty_like(starts)
         loops.read_ranges(
             self.data,
             starts,
@@ -203,22 +238,23 @@ class _Batch:
             self.message,
             simple,
             opening,
+            closing,
         )
-        opening[self._headed(starts, opening)] = -1
+        opening[self._headed(starts, opening) | self._headed(closing, stops)] = -1
         last_of_turn = np.ones(len(base), dtype=np.bool_)
         last_of_turn[:-1][same] = False
         to_see = np.flatnonzero((opening < 0) & last_of_turn & (self.message >= 0) & whole)
-        return {k: self._look(k) for k in to_see.tolist()}
+        return {k: self._look(k, added) for k in to_see.tolist()}
 
-    def _headed(self, starts: Places, opening: Places) -> Flags:
-        """Ranges in which text that looks like a header stands before the answer."""
-        headed = opening > starts
-        literals = _slices(self.data, starts[headed], opening[headed]).dictionary_encode()
+    def _headed(self, begins: Places, ends: Places) -> Flags:
+        """Where text that looks like a header stands from one place to another, of those that are known."""
+        headed = (begins >= 0) & (ends > begins)
+        literals = _slices(self.data, begins[headed], ends[headed]).dictionary_encode()
         bad = np.array([looks_like_header(each.as_py()) for each in literals.dictionary], dtype=np.bool_)
         headed[headed] = bad[literals.indices.to_numpy()] if len(bad) else False
         return headed
 
-    def _look(self, k: int) -> Look:
+    def _look(self, k: int, added: Ids) -> Look:
         begin = end = k
         while begin and self.text[begin - 1] == self.text[end] and self.message[begin - 1] == self.message[end]:
             begin -= 1
@@ -228,7 +264,18 @@ class _Batch:
         row = self.row[message]
         turns = self.turns.slice(self.row_starts[row], self.row_starts[row + 1] - self.row_starts[row]).to_pylist()
         said = turns.pop(message - self.row_starts[row])
-        return look(self._bytes(self.text[k]), spans, said, [each["content"] or "" for each in turns], self.choice)
+        controls = sorted({self._piece(self.text[k], *place).strip() for place in self._among(added, begin, end)})
+        others = [each["content"] or "" for each in turns]
+        return look(self._bytes(self.text[k]), spans, said, others, self.choice, controls)
+
+    def _among(self, added: Ids, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where tokens of some ids stand in the ranges of a turn."""
+        ranges, tokens = self.rendered.trained, self.tokens
+        span = slice(*tokens.offsets[self.text[begin] : self.text[begin] + 2])
+        there = np.isin(tokens.ids[span], added)
+        for at in np.flatnonzero(there) + span.start:
+            if tokens.begins[at] < ranges.ends[end] and tokens.ends[at] > ranges.begins[begin]:
+                yield int(tokens.begins[at]), int(tokens.ends[at])
 
     def _trained_once(self) -> list[tuple[int, str]]:
         """Texts that train a turn that they should not, or twice, or whose conversation has one that none trains."""

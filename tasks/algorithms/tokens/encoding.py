@@ -17,6 +17,7 @@ from tasks.algorithms.tokens.files import Spelling, as_it_encodes, spelling
 from tasks.algorithms.tokens.neutral_tokens import NeutralTokens
 from tasks.algorithms.tokens.piece_tokens import Counts, PieceTokens
 from tasks.algorithms.tokens.plain_tokens import are_equal, interleaved, plain_tokens, texts_of
+from tasks.algorithms.word_hashes import buffers
 from tasks.artifacts.resource import Resource, ResourceError, read_bytes
 
 TEXTS_PER_BATCH = 1000
@@ -93,6 +94,22 @@ class TextEncoder:
         neutral = self._neutral_tokens(texts.filter(chosen).to_pylist(), ranges)
         others = pc.if_else(chosen, pa.scalar("", texts.type), texts)
         return interleaved(self._tokens(others), has_plain, neutral)
+
+    def without_spaces(self, texts: pa.Array, tokens: Tokens) -> Tokens:
+        """The tokens with their own bytes only: some control tokens take in the white space beside them (Phi-3)."""
+        added = self.tokenizer.get_added_tokens_decoder().items()
+        stripping = [number for number, token in added if token.lstrip or token.rstrip]
+        found = np.flatnonzero(np.isin(tokens.ids, stripping)) if stripping else np.empty(0, np.int64)
+        if not len(found):
+            return tokens
+        begins, ends = tokens.begins.copy(), tokens.ends.copy()
+        data, bounds = buffers(texts)
+        starts = bounds[np.searchsorted(tokens.offsets, found, "right") - 1]
+        for token, start in zip(found.tolist(), starts.tolist(), strict=True):
+            text = data[start + begins[token] : start + ends[token]].tobytes().decode()
+            begins[token] += len(text.encode()) - len(text.lstrip().encode())
+            ends[token] -= len(text.encode()) - len(text.rstrip().encode())
+        return Tokens(tokens.offsets, tokens.ids, begins, ends)
 
     def _tokens(self, texts: pa.Array) -> Tokens:
         if self._pieces is not None:
