@@ -68,6 +68,15 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _groups_are_not_packed(self) -> "Recipe":
+        if self.training.group_by_length and self.tokenization.packing:
+            raise ValueError(
+                "training.group_by_length is for rows of one sample each, and tokenization.packing makes rows of "
+                "several; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_is_trained_on(self) -> "Recipe":
         if all(source.heldout for source in self.sources):
             raise ValueError("every source is held out, so nothing is left to train on; add a source that is not")

@@ -48,7 +48,7 @@ ADVICE = {
 }
 """What keeps rows that are dropped for a reason."""
 _MOST_FAULTS = 3
-_LEAST_SHARE_OF_ENDS = 0.01
+_FEWEST_ENDS, _LEAST_SHARE_OF_ENDS = 3, 0.01
 """Rarer ends are rather accidents of a row than what the template ends answers with."""
 
 
@@ -67,11 +67,31 @@ class Side:
     """The conversation of each sample."""
     gone: dict[int, tuple[str, str]]
     """Conversations that are not used, with reason and evidence."""
+    one_text: bool = False
+    """Whether of each conversation only the last text is used, the one with its last answer."""
     pieces: Pieces = field(init=False)
+
+    @cached_property
+    def _meant(self) -> Flags:
+        """Which samples are to be used as far as they fit."""
+        last = np.append(self.row[1:] != self.row[:-1], True)[: len(self.row)]
+        return last if self.one_text else np.ones(len(self.row), dtype=np.bool_)
+
+    @property
+    def lengths(self) -> Places:
+        """Tokens of each text that may be used."""
+        return self.samples.lengths[self._meant & ~np.isin(self.row, np.fromiter(self.gone, np.int64))]
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """The conversation of each sample, by its id."""
+        return self.rows["id"].combine_chunks().dictionary_encode().take(pa.array(self.row))
 
     def cut(self, most: int, too_long: TooLong) -> None:
         """Keep what fits; a conversation of which nothing is left is gone."""
-        sound = ~np.isin(self.row, np.fromiter(self.gone, np.int64))
+        if self.one_text and too_long == "split":
+            too_long = "turn"  # a part without its question is no measure
+        sound = self._meant & ~np.isin(self.row, np.fromiter(self.gone, np.int64))
         pieces = self.samples.cut(most, too_long)
         self.pieces = pieces.chosen(sound[pieces.sample])
         used = np.bincount(self.row[self.pieces.sample], minlength=self.rows.num_rows)
@@ -86,9 +106,9 @@ class Side:
         """Those in use that lost some of their tokens, or were split, as `CUT` has them."""
         count = self.rows.num_rows
         row = self.row[self.pieces.sample]
-        tokens = np.bincount(self.row, self.samples.lengths, count).astype(np.int64)
+        tokens = np.bincount(self.row, self.samples.lengths * self._meant, count).astype(np.int64)
         kept = np.bincount(row, self.pieces.lengths, count).astype(np.int64)
-        parts, texts = np.bincount(row, minlength=count), np.bincount(self.row, minlength=count)
+        parts, texts = np.bincount(row, minlength=count), np.bincount(self.row[self._meant], minlength=count)
         cut = np.flatnonzero((parts > 0) & ((kept < tokens) | (parts > texts)))
         columns = self.rows.select(HEAD.names[:-1]).take(pa.array(cut)).columns
         figures = [pa.array(each[cut], pa.int64()) for each in (tokens, kept, parts)]
@@ -99,7 +119,7 @@ class Side:
         """Texts of conversations in use of which nothing is left: each held an answer."""
         used = np.bincount(self.pieces.sample, minlength=len(self.row)) > 0
         in_use = np.bincount(self.row[self.pieces.sample], minlength=self.rows.num_rows) > 0
-        return int((in_use[self.row] & ~used).sum())
+        return int((in_use[self.row] & self._meant & ~used).sum())
 
 
 class Reading:
@@ -118,13 +138,14 @@ class Reading:
         control = [number for each in encoder.special if (number := encoder.tokenizer.token_to_id(each)) is not None]
         self._figures, self._shown = MaskFigures(), SampleRows(control)
         self.control = set(control)
-        self._used = np.zeros(encoder.tokenizer.get_vocab_size() + 1, dtype=np.bool_)
+        highest = max(encoder.tokenizer.get_vocab(with_added_tokens=True).values())
+        self._used = np.zeros(highest + 1, dtype=np.bool_)
         self.rendered_rows = self.unproven = self.unrolled = self.texts_of_unrolled = self.graded_turns = 0
         self.neutralised = Counter[str]()
         self._held: set[Held] = set()
         self.faults: list[str] = []
 
-    def side(self, mixed: Artifact, table: str) -> Side:
+    def side(self, mixed: Artifact, table: str, *, one_text: bool = False) -> Side:
         """All conversations of a table."""
         samples, rows, places = Samples(), [HEAD.empty_table()], [np.empty(0, dtype=np.int64)]
         gone: dict[int, tuple[str, str]] = {}
@@ -137,7 +158,7 @@ class Reading:
                 rows.append(_head(batch))
                 done += batch.num_rows
                 self.out.progress(done, total, f"{table} rows")
-        return Side(pa.concat_tables(rows).combine_chunks(), samples, np.concatenate(places), gone)
+        return Side(pa.concat_tables(rows).combine_chunks(), samples, np.concatenate(places), gone, one_text)
 
     def _take(self, batch: pa.RecordBatch, samples: Samples) -> tuple[Rendered, dict[int, tuple[str, str]]]:
         """One batch: its texts, and the rows that are not used, with reason and evidence."""
@@ -177,14 +198,13 @@ class Reading:
         for text, name in proof.unshown_calls.items():
             why = f"the call of {name} is not in the text; name a chat template that writes calls"
             gone.setdefault(int(rendered.rows[text]), (_UNSHOWN, why))
-        for text, fault in proof.faults.items():
-            row = int(rendered.rows[text])
-            if row not in gone:
-                gone[row] = _UNPROVEN, fault
-                self.unproven += 1
-                if len(self.faults) < _MOST_FAULTS:
-                    source, file, line = (batch.column(name)[row].as_py() for name in ("source", "file", "line"))
-                    self.faults.append(f"{source} {file}:{line}: {fault}")
+        faulty = {int(rendered.rows[text]): fault for text, fault in reversed(proof.faults.items())}
+        self.unproven += len(faulty)
+        for row, fault in sorted(faulty.items()):
+            gone.setdefault(row, (_UNPROVEN, fault))
+            if len(self.faults) < _MOST_FAULTS:
+                source, file, line = (batch.column(name)[row].as_py() for name in ("source", "file", "line"))
+                self.faults.append(f"{source} {file}:{line}: {fault}")
         return gone
 
     def require_proof(self, least: float) -> None:
@@ -245,7 +265,7 @@ class Reading:
         """The control tokens that end answers: a model stops at them, whatever its tokenizer's end of sequence is."""
         ends, found = self._figures.ends().to_pylist(), set[int]()
         for each in ends:
-            if each["turns"] >= _LEAST_SHARE_OF_ENDS * sum(row["turns"] for row in ends):
+            if each["turns"] >= min(_FEWEST_ENDS, _LEAST_SHARE_OF_ENDS * sum(row["turns"] for row in ends)):
                 ids = self.encoder.encode([each["end"]])[0].ids
                 found.update([token for token in ids if token in self.control][:1])
         return sorted(found)

@@ -279,7 +279,8 @@ def _settings(by_stage: dict[str, Manifest]) -> str:
 def _limits(gates: dict[str, Any], by_stage: dict[str, Manifest]) -> tuple[str, ...]:
     figures = by_stage["tokenization"].facts
     limits = [
-        f"Trained on texts of at most {figures['max_length']} tokens; {figures['rows_cut']} longer ones were cut."
+        f"Trained on texts of at most {figures['max_length']} tokens; "
+        f"{figures['rows_cut']} longer ones were cut or split."
     ]
     gated = [s for s in gates["scores"] if s["verdict"] and s["low"] <= 0]
     blind = [s["name"] for s in gated if (s["smallest_visible"] or 0) > 2]

@@ -56,14 +56,14 @@ class TokenizationConfig(Config):
     """Whether calls of tools are trained."""
     control_tokens: ControlTokens = "neutralise"
     """Messages that spell a control token of the tokenizer: it stays text, the row is dropped, or it takes effect."""
-    chat_template: str | None = None
+    chat_template: str | None = Field(None, min_length=1)
     """A Jinja chat template, or the path of a .jinja file, in place of the tokenizer's own."""
     date: datetime.date = DEFAULT_DATE
     """What templates that write today's date write: fixed, so that the same recipe gives the same bytes."""
     min_proven: float = Field(0.99, gt=0, le=1)
-    """Share of rows whose mask must be proven; those whose is not are dropped, and with fewer the stage fails."""
+    """Smallest share of rows whose masks are proven; with fewer the stage fails. The unproven are dropped."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Orders samples of equal length before they are packed."""
+    """Orders the samples before they are packed, or the rows where they are not."""
 
     @property
     def trained(self) -> Trained:
@@ -76,11 +76,11 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     """Render, tokenise, label, prove and pack the mixture; the held-out side is never packed."""
     encoder = load_encoder(tokenizer)
     template = chat_template(encoder, config)
-    reading = Reading(out, encoder, template, config.trained, config.control_tokens)
-    training = reading.side(mixed, "mixture")
-    heldout = reading.side(mixed, "heldout")
+    reading, training, heldout = _read(out, config, encoder, template, mixed)
+    if encoder.must_begin_again:
+        reading, training, heldout = _read(out, config, encoder, template, mixed)
     reading.require_proof(config.min_proven)
-    max_length = _max_length(config, training.samples.lengths, _model_length(tokenizer))
+    max_length = _max_length(config, training.lengths, _model_length(tokenizer))
     for side in (training, heldout):
         side.cut(max_length, config.too_long)
     if not len(training.pieces.sample):
@@ -101,6 +101,13 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
         out.warn(sentence)
     _warn_of_lost_sources(out, training)
     _warn_of_length(out, config, max_length, _model_length(tokenizer))
+
+
+def _read(
+    out: Attempt, config: TokenizationConfig, encoder: TextEncoder, template: ChatTemplate, mixed: Artifact
+) -> tuple[Reading, Side, Side]:
+    reading = Reading(out, encoder, template, config.trained, config.control_tokens)
+    return reading, reading.side(mixed, "mixture"), reading.side(mixed, "heldout", one_text=True)
 
 
 def chat_template(encoder: TextEncoder, config: TokenizationConfig) -> ChatTemplate:
@@ -158,12 +165,11 @@ def _layout(config: TokenizationConfig, side: Side, max_length: int) -> tuple[Pi
 
 def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], max_length: int) -> dict[str, Any]:
     pieces, packed = layout
-    ids = side.rows["id"].combine_chunks().take(pa.array(side.row[pieces.sample]))
     rows, tokens, trained = len(packed.offsets) - 1, 0, 0
     for begin in range(0, rows, _ROWS_PER_TABLE):
         offsets = packed.offsets[begin : begin + _ROWS_PER_TABLE + 1]
         order = packed.order[offsets[0] : offsets[-1]]
-        table = side.samples.rows(pieces, ids, order, offsets - offsets[0])
+        table = side.samples.rows(pieces, side.ids, order, offsets - offsets[0])
         out.write("sequences", table)
         labels = table["labels"].combine_chunks().flatten()
         tokens += len(labels)
@@ -182,16 +188,13 @@ def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], ma
 
 
 def _write_heldout(out: Attempt, side: Side) -> None:
-    """One row a conversation: of one that gives several pieces, the last, which holds its last answer."""
-    row = side.row[side.pieces.sample]
-    last = np.flatnonzero(np.append(row[1:] != row[:-1], True)) if len(row) else np.empty(0, np.int64)
-    pieces = side.pieces.chosen(last)
-    ids = side.rows["id"].combine_chunks().take(pa.array(row[last]))
-    sources = side.rows["source"].combine_chunks().take(pa.array(row[last]))
+    """One row a conversation."""
+    sources = side.rows["source"].combine_chunks().take(pa.array(side.row[side.pieces.sample]))
+    count = len(side.pieces.sample)
     out.write("heldout", HELDOUT.empty_table())
-    for begin in range(0, len(last), _ROWS_PER_TABLE):
-        order = np.arange(begin, min(begin + _ROWS_PER_TABLE, len(last)))
-        table = side.samples.rows(pieces, ids, order, np.arange(len(order) + 1))
+    for begin in range(0, count, _ROWS_PER_TABLE):
+        order = np.arange(begin, min(begin + _ROWS_PER_TABLE, count))
+        table = side.samples.rows(side.pieces, side.ids, order, np.arange(len(order) + 1))
         columns = [*table.columns, sources.slice(begin, len(order))]
         out.write("heldout", pa.Table.from_arrays(columns, schema=HELDOUT))
 
@@ -213,9 +216,9 @@ def _warn_of_lost_answers(out: Attempt, side: Side, max_length: int) -> None:
 
 
 def _warn_of_lost_sources(out: Attempt, side: Side) -> None:
-    sources = side.rows["source"].to_pylist()
-    rows = Counter(sources)
-    lost = Counter((sources[place], reason) for place, (reason, _) in side.gone.items())
+    sources = side.rows["source"].combine_chunks()
+    rows = {each["values"]: each["counts"] for each in sources.value_counts().to_pylist()}
+    lost = Counter((sources[place].as_py(), reason) for place, (reason, _) in side.gone.items())
     for (source, reason), number in sorted(lost.items()):
         if 2 * number > rows[source]:
             out.warn(

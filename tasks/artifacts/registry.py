@@ -13,6 +13,8 @@ from tasks.artifacts.store import Store
 from tasks.config import Config
 
 FOLDER = "models"
+PRIVATE = frozenset({"masks.html"})
+"""Shows training rows, which are no part of what is published."""
 RECORD = "version.json"
 CLAIM = "claim.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -184,7 +186,8 @@ def _claimant(store: Store, folder: str) -> str | None:
 
 def _copy(store: Store, artifact: Artifact, folder: str, prefix: str) -> dict[str, Part]:
     manifest = store.manifest(artifact)
-    wanted = {name.removeprefix(prefix): part for name, part in manifest.files.items() if name.startswith(prefix)}
+    chosen = {name: part for name, part in manifest.files.items() if name.startswith(prefix) and name not in PRIVATE}
+    wanted = {name.removeprefix(prefix): part for name, part in chosen.items()}
     reserved = sorted({RECORD, CLAIM} & set(wanted))
     if reserved:
         raise ValueError(f"{artifact.address} has a file {reserved[0]}, which would pass for the registry's own")

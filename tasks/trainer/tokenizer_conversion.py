@@ -21,6 +21,8 @@ from tasks.config import Config
 from tasks.trainer import child, launch
 
 MODULE = "tasks.trainer.tokenizer_conversion"
+VERSION = 1
+"""Raised when what a conversion gives changes by this module's own rules."""
 READERS = ("transformers", "tokenizers", "sentencepiece", "protobuf")
 """The packages whose versions decide what a conversion gives."""
 SAMPLES = (
@@ -54,11 +56,21 @@ def converted(model: Resource, folder: Path) -> Resource:
     """
     if "tokenizer.json" in model.files:
         return model
-    versions = {name: _version(name) for name in READERS}
+    versions = {"rules": VERSION, **{name: _version(name) for name in READERS}}
     target = folder.resolve() / digest({"files": model.files, "versions": versions})[:32]
-    if not all((target / name).is_file() for name in (*model.files, "tokenizer.json")):
+    if not _holds(target, model):
         _make(model, folder, target)
+        if not _holds(target, model):
+            raise ResourceError(f"{model.uri} changed while its tokenizer was converted; run again")
     return read_resource(str(target), facts=model.facts)
+
+
+def _holds(target: Path, model: Resource) -> bool:
+    """Whether the folder holds the model's very files; its links may lead to a folder that has changed since."""
+    if not all((target / name).is_file() for name in (*model.files, "tokenizer.json")):
+        return False
+    there = read_resource(str(target)).files
+    return all(there.get(name) == known for name, known in model.files.items())
 
 
 def _make(model: Resource, folder: Path, target: Path) -> None:

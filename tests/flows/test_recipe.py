@@ -59,6 +59,10 @@ def test_settings_reach_every_kind_of_place(workplace: Path) -> None:
             "two sources are called s; names must differ",
         ),
         (
+            "name: a\nbase_model: x\nsources: [{name: s, uri: u}]\ntraining: {group_by_length: true}\n",
+            "group_by_length is for rows of one sample each, and tokenization.packing makes rows of several",
+        ),
+        (
             "name: a\nbase_model: x\nsources: [{name: s, uri: u, heldout: true}]\n",
             "every source is held out, so nothing is left to train on; add a source that is not",
         ),

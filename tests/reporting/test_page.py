@@ -26,7 +26,7 @@ def test_a_page_is_balanced_and_loads_nothing(facts: Facts) -> None:
     html = render(facts)
     page = Page(html)
     targets = {reference.removeprefix("#") for reference in page.references if reference != "data:,"}
-    assert targets <= set(page.ids) | ({"masks.html"} if facts.masks else set())
+    assert targets <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert not page.tags & {"script", "img", "iframe", "object", "embed", "form"}
     assert not page.handlers

@@ -168,6 +168,8 @@ def _add_controls(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"additional_special_tokens": CONTROLS})
     tokenizer.save_pretrained(folder)
+    # It reads Llama 2's own files as another tokenizer than those that it has saved itself: both sides get the latter.
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tokenize: rows of ids whose labels are the answers, packed, and proven."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from tasks import proven_samples
 from tasks.algorithms.chat.rendering import PLAIN_TEMPLATE, TemplateError
+from tasks.algorithms.tokens import encoding
 from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.resource import Resource, ResourceError, read_resource
@@ -252,6 +254,44 @@ def test_held_out_conversations_are_measured_on_one_text(mixed: Mixed, tmp_path:
     assert len(heldout) > 3
     assert len({row["row_ids"][0] for row in heldout}) == len(heldout)
     assert all("Two?" in byte_level().decode(row["input_ids"]) for row in heldout)
+
+
+def test_held_out_conversations_are_never_split(mixed: Mixed, tokenizer: Resource) -> None:
+    rows = [pair(f"{prose(n, 20)}?", f"Yes {n}.") for n in range(60)]
+    config = TokenizationConfig(max_length=64, too_long="split")
+    made = tokenize(mixed.store, config, mixed(rows, tokenizer, heldout=0.3), tokenizer)
+    assert made.tables["heldout"].rows == 0
+    assert set(made.counts.dropped) == {"no trainable token"}
+    assert all(row["split"] == "train" for row in mixed.store.rows(made, "cut"))
+
+
+def test_a_vocabulary_with_holes_is_no_hindrance(mixed: Mixed, tmp_path: Path) -> None:
+    tokenizer = json.loads(byte_level().to_str())
+    end = tokenizer["model"]["vocab"]["</s>"]
+    tokenizer["model"]["vocab"]["</s>"] = 5000
+    tokenizer["added_tokens"] = [
+        each | {"id": 5000 if each["id"] == end else each["id"]} for each in tokenizer["added_tokens"]
+    ]
+    given = tokenizer_files(tmp_path / "tokenizer", Tokenizer.from_str(json.dumps(tokenizer)))
+    made = tokenize(mixed.store, TokenizationConfig(max_length=64), mixed([pair("Hi?", "Hello.")], given), given)
+    (row,) = mixed.store.rows(made, "sequences")
+    assert row["labels"][-1] == 5000
+
+
+def test_a_difference_found_late_begins_again(
+    mixed: Mixed, tokenizer: Resource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = mixed([pair(f"Q{n}?", f"{prose(n, 6)}.") for n in range(30)], tokenizer)
+    monkeypatch.setattr(proven_samples, "_ROWS_PER_BATCH", 10)
+    wanted = tokenize(mixed.store, TokenizationConfig(max_length=64), artifact, tokenizer)
+    honest, calls = encoding.are_equal, []
+    monkeypatch.setattr(encoding, "are_equal", lambda *given: calls.append(1) or (len(calls) < 3 and honest(*given)))
+    made = tokenize(mixed.store, TokenizationConfig(max_length=64, min_proven=0.5), artifact, tokenizer)
+    assert len(calls) == 3
+    assert [row["input_ids"] for row in mixed.store.rows(made, "sequences")] == [
+        row["input_ids"] for row in mixed.store.rows(wanted, "sequences")
+    ]
+    assert any("fast tokenisation differed" in warning for warning in made.warnings)
 
 
 def test_calls_need_not_be_trained(mixed: Mixed, tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from tasks.artifacts.resource import Resource, ResourceError, read_bytes
 
 TEXTS_PER_BATCH = 1000
 _PROVEN_TEXTS = 256
-"""So many of each run's own texts are tokenised both ways."""
+"""So many of each run's first texts are tokenised both ways."""
+_PROVEN_OF_EACH = 8
+"""And so many of each batch after them."""
 _GIVEN_UP = (
     "The fast tokenisation differed from the tokenizer's own on texts of this run, so all texts were tokenised by the "
     "tokenizer itself, which takes longer."
@@ -39,6 +41,9 @@ class TextEncoder:
         self.chat_template = chat_template
         self.notes: list[str] = []
         """What the user must know of how texts were tokenised."""
+        self.must_begin_again = False
+        """Whether the fast way was given up after it had tokenised texts: then those must be tokenised again."""
+        self._gave_fast = False
         self._unproven = _PROVEN_TEXTS
 
     @property
@@ -115,16 +120,18 @@ class TextEncoder:
         if self._pieces is not None:
             made = self._pieces.tokens(texts)
             if self._is_proven(texts, made):
+                self._gave_fast = True
                 return made
             self.notes.append(_GIVEN_UP)
-            self._pieces = None
+            self._pieces, self.must_begin_again = None, self._gave_fast
         return plain_tokens(self.tokenizer, texts.to_pylist())
 
     def _is_proven(self, texts: pa.Array, made: Tokens) -> bool:
-        """Compare the first texts of all with what the tokenizer itself says."""
-        count = min(self._unproven, len(texts))
-        places = np.linspace(0, len(texts) - 1, count).astype(np.int64) if count else np.empty(0, np.int64)
-        self._unproven -= count
+        """Compare the first texts of all, and some of each later batch, with what the tokenizer itself says."""
+        filled = np.flatnonzero(pc.binary_length(texts).to_numpy(zero_copy_only=False))
+        count = min(max(self._unproven, _PROVEN_OF_EACH), len(filled))
+        places = filled[np.linspace(0, len(filled) - 1, count).astype(np.int64)] if count else filled
+        self._unproven = max(0, self._unproven - count)
         wanted = plain_tokens(self.tokenizer, texts.take(pa.array(places)).to_pylist())
         return are_equal(texts_of(made, places), wanted)
 
@@ -192,5 +199,8 @@ def _token_text(token: Any) -> str | None:
 
 def _named_tokens(settings: dict[str, Any]) -> set[str]:
     """The tokens to which the settings give a role."""
-    named = [settings.get(name) for name in _TOKEN_NAMES] + list(settings.get("additional_special_tokens") or [])
+    named = [settings.get(name) for name in _TOKEN_NAMES]
+    for field in ("additional_special_tokens", "extra_special_tokens"):  # as it was called before transformers 5
+        several = settings.get(field) or []
+        named += several.values() if isinstance(several, dict) else several
     return {text for text in map(_token_text, named) if text}

@@ -3,6 +3,7 @@
 import tempfile
 import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ class Pieces:
     begin: Places
     end: Places
 
-    @property
+    @cached_property
     def lengths(self) -> Places:
         """Tokens of each piece."""
         return self.end - self.begin
@@ -61,17 +62,24 @@ class Samples:
                 f"{error.strerror}; token ids are kept in {tempfile.gettempdir()} for a while. Make room there, or set "
                 "TMPDIR to another folder",
             ) from error
+        for known in ("lengths", "_starts", "marked"):
+            self.__dict__.pop(known, None)
         self._written.append(np.diff(tokens.offsets))
         ends, turns = _turn_ends(rendered, tokens)
         self._turn_ends.append(ends)
         self._turns.append(turns)
 
-    @property
+    @cached_property
     def lengths(self) -> Places:
         """Tokens of each sample."""
         return np.concatenate([np.empty(0, np.int64), *self._written])
 
-    @property
+    @cached_property
+    def _starts(self) -> Places:
+        """Where each sample begins among all."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @cached_property
     def marked(self) -> Ids:
         """All samples' ids one after another, negative where they are trained."""
         if not self.lengths.sum():
@@ -108,25 +116,23 @@ class Samples:
     def _trained(self, pieces: Pieces) -> Places:
         """How many tokens of each piece are trained; the first has nothing before it, so it never is."""
         counts = np.empty(len(pieces.sample), dtype=np.int64)
-        starts = np.cumsum(self.lengths) - self.lengths
-        _count_trained(self.marked, starts[pieces.sample], pieces.begin, pieces.end, counts)
+        _count_trained(self.marked, self._starts[pieces.sample], pieces.begin, pieces.end, counts)
         return counts
 
     def rows(self, pieces: Pieces, ids: pa.Array, order: Places, offsets: Places) -> pa.Table:
         """Rows of pieces, as training takes them: row r holds the pieces `order[offsets[r]:offsets[r + 1]]`.
 
-        `ids` names the conversation of each piece.
+        `ids` names the conversation of each sample.
         """
         told = pieces.chosen(order)
         bounds = np.concatenate([[0], np.cumsum(told.lengths)])
         flat = [np.empty(bounds[-1], dtype=np.int32) for _ in range(3)]
-        starts = np.cumsum(self.lengths) - self.lengths
-        _gather(self.marked, starts[told.sample], told.begin, told.end, *flat)
+        _gather(self.marked, self._starts[told.sample], told.begin, told.end, *flat)
         tokens = pa.array(bounds[offsets], pa.int32())
         samples = pa.array(offsets, pa.int32())
         lists = [pa.ListArray.from_arrays(tokens, pa.array(values)) for values in flat]
         lists += [pa.ListArray.from_arrays(samples, pa.array(told.lengths, pa.int32()))]
-        lists += [pa.ListArray.from_arrays(samples, ids.take(pa.array(order)))]
+        lists += [pa.ListArray.from_arrays(samples, ids.take(pa.array(told.sample)).cast(pa.string()))]
         return pa.Table.from_arrays(lists, schema=SEQUENCES)
 
 
