@@ -345,12 +345,20 @@ def _kept_instead(evidence: str) -> dict[str, Any]:
 
 def _samples(trail: Trail, table: str, row_id: str) -> Iterator[dict[str, int]]:
     """Where a row stands among the sequences, counted from 0, with its tokens and those that are trained."""
+    for row, sample, begin, end in samples_of(trail, table, row_id, ["labels"]):
+        trained = sum(label != NOT_TRAINED for label in row["labels"][begin:end])
+        place = {"sequence": row["number"], "sample": sample, "first_token": begin}
+        yield {**place, "tokens": end - begin, "trained_tokens": trained}
+
+
+def samples_of(
+    trail: Trail, table: str, row_id: str, columns: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], int, int, int]]:
+    """The sequences that hold a row, with some columns: each with the number, the begin and the end of its sample."""
     holds = pl.col("row_ids").list.contains(row_id)
-    for row in trail.rows("tokenization", table, holds, "row_ids", ["row_ids", "seq_lengths", "labels"]):
+    for row in trail.rows("tokenization", table, holds, "row_ids", ["row_ids", "seq_lengths", *columns]):
         begin = 0
         for sample, (each, length) in enumerate(zip(row["row_ids"], row["seq_lengths"], strict=True)):
             if each == row_id:
-                trained = sum(label != NOT_TRAINED for label in row["labels"][begin : begin + length])
-                place = {"sequence": row["number"], "sample": sample, "first_token": begin}
-                yield {**place, "tokens": length, "trained_tokens": trained}
+                yield row, sample, begin, begin + length
             begin += length

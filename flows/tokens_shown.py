@@ -7,28 +7,15 @@ from rich.style import Style
 from rich.text import Text
 
 from flows import terminal
-from flows.certificate import Certificate, RowNotFoundError, Trail, certify
+from flows.certificate import Certificate, RowNotFoundError, Trail, certify, samples_of
 from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
 from tasks.config import Config
-from tasks.reporting.masks import pieces
+from tasks.reporting.masks import TokenFacts, pieces
 
-_COLUMNS = ["row_ids", "seq_lengths", "input_ids", "labels"]
 _MOST_NAMED = 6
 _PIECE_OF_WORD, _WORD_START = "##", "▁"
-
-
-class Token(Config):
-    """A token as training has it."""
-
-    id: int
-    text: str
-    trained: bool
-    special: bool = False
-    """Whether it is a control token."""
-    plain: bool = False
-    """Whether it belongs to text that spells a control token."""
 
 
 class Where(Config):
@@ -41,7 +28,7 @@ class Where(Config):
 class Shown(Config):
     """One text of a row, or a piece of one."""
 
-    tokens: tuple[Token, ...]
+    tokens: tuple[TokenFacts, ...]
     trained_tokens: int
     copies: tuple[Where, ...]
     """Everywhere it is trained."""
@@ -102,15 +89,9 @@ _Sample = tuple[tuple[int, ...], tuple[bool, ...], Where]
 
 
 def _samples(trail: Trail, table: str, row_id: str) -> Iterator[_Sample]:
-    holds = pl.col("row_ids").list.contains(row_id)
-    for row in trail.rows("tokenization", table, holds, "row_ids", _COLUMNS):
-        begin = 0
-        for each, length in zip(row["row_ids"], row["seq_lengths"], strict=True):
-            end = begin + length
-            if each == row_id:
-                trained = tuple(label != NOT_TRAINED for label in row["labels"][begin:end])
-                yield tuple(row["input_ids"][begin:end]), trained, Where(sequence=row["number"], first_token=begin)
-            begin = end
+    for row, _, begin, end in samples_of(trail, table, row_id, ["input_ids", "labels"]):
+        trained = tuple(label != NOT_TRAINED for label in row["labels"][begin:end])
+        yield tuple(row["input_ids"][begin:end]), trained, Where(sequence=row["number"], first_token=begin)
 
 
 def _vocabulary(trail: Trail, ids: set[int]) -> dict[int, tuple[bytes, bool]]:
@@ -140,14 +121,14 @@ def _texts(found: Sequence[_Sample], vocabulary: Mapping[int, tuple[bytes, bool]
 
 def _tokens(
     ids: Sequence[int], trained: Sequence[bool], vocabulary: Mapping[int, tuple[bytes, bool]]
-) -> Iterator[Token]:
+) -> Iterator[TokenFacts]:
     spelt = [vocabulary[each] for each in ids]
     plain = _spell_controls(spelt, {text for text, special in vocabulary.values() if special and text})
     rest = b""
     for at, (text, special) in enumerate(spelt):
         # A character whose bytes are several tokens stands with the last of them.
         shown, rest = _whole_characters(rest + text, at + 1 == len(spelt))
-        yield Token(id=ids[at], text=shown, trained=trained[at], special=special, plain=plain[at])
+        yield TokenFacts(id=ids[at], text=shown, trained=trained[at], special=special, plain=plain[at])
 
 
 def _whole_characters(data: bytes, is_last: bool) -> tuple[str, bytes]:
@@ -205,7 +186,7 @@ def show_tokens(row: TokensShown) -> None:
 
 
 def _lies(text: Shown, held_out: bool) -> str:
-    """Where a text lies, how often, and whether it may have been cut."""
+    """Where a text lies, and how often."""
     places = [f"{each.sequence:,} (from token {each.first_token:,})" for each in text.copies[:_MOST_NAMED]]
     more = len(text.copies) - _MOST_NAMED
     named = ", ".join(places) + (f" and {more:,} more" if more > 0 else "")
@@ -214,7 +195,7 @@ def _lies(text: Shown, held_out: bool) -> str:
     return f"{copies}{word} {named}"
 
 
-def _coloured(tokens: Sequence[Token]) -> Text:
+def _coloured(tokens: Sequence[TokenFacts]) -> Text:
     """The text; with signs around what is trained where there are no colours."""
     bare = terminal.console.no_color or terminal.console.color_system is None
     made, trained = Text(), False

@@ -80,7 +80,10 @@ class Side:
     @property
     def lengths(self) -> Places:
         """Tokens of each text that may be used."""
-        return self.samples.lengths[self._meant & ~np.isin(self.row, np.fromiter(self.gone, np.int64))]
+        return self.samples.lengths[self._usable()]
+
+    def _usable(self) -> Flags:
+        return self._meant & ~np.isin(self.row, np.fromiter(self.gone, np.int64))
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -91,9 +94,8 @@ class Side:
         """Keep what fits; a conversation of which nothing is left is gone."""
         if self.one_text and too_long == "split":
             too_long = "turn"  # a part without its question is no measure
-        sound = self._meant & ~np.isin(self.row, np.fromiter(self.gone, np.int64))
         pieces = self.samples.cut(most, too_long)
-        self.pieces = pieces.chosen(sound[pieces.sample])
+        self.pieces = pieces.chosen(self._usable()[pieces.sample])
         used = np.bincount(self.row[self.pieces.sample], minlength=self.rows.num_rows)
         longest = np.zeros(self.rows.num_rows, dtype=np.int64)
         np.maximum.at(longest, self.row, self.samples.lengths)

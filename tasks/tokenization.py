@@ -1,6 +1,6 @@
 """Tokenize: conversations as packed rows of token ids, with labels on what the model itself must write.
 
-Each conversation is rendered and tokenised once, as a whole; labels follow from character offsets; and what will be
+Each conversation is rendered and tokenised once, as a whole; labels follow from byte ranges; and what will be
 trained is read back from the tokens and compared with the assistant's messages before it is stored.
 """
 
@@ -77,7 +77,7 @@ def tokenize(out: Attempt, config: TokenizationConfig, mixed: Artifact, tokenize
     encoder = load_encoder(tokenizer)
     template = chat_template(encoder, config)
     reading, training, heldout = _read(out, config, encoder, template, mixed)
-    if encoder.must_begin_again:
+    if encoder.must_begin_again:  # from here on it takes the plain way only
         reading, training, heldout = _read(out, config, encoder, template, mixed)
     reading.require_proof(config.min_proven)
     max_length = _max_length(config, training.lengths, _model_length(tokenizer))

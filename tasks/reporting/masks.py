@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 from pydantic import Field
 
 from tasks.config import Config
 from tasks.reporting import wording
 from tasks.reporting.facts import Count, Share, Text, readable
+from tasks.reporting.html import html_environment
 
 _SIGNS = {"\n": "↵", "\t": "⇥", " ": "·", "\u00a0": "⍽"}
 _MOST_NAMED = 12
@@ -89,13 +90,7 @@ def render(facts: MaskPage) -> str:
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("tasks", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_environment()
     environment.globals.update(pieces=pieces, classes=classes)
     environment.filters.update(number=wording.number, percentage=wording.percentage, visible=visible)
     return environment.get_template("masks.html.j2")

@@ -2,11 +2,12 @@
 
 from functools import lru_cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from tasks.reporting import plots, wording
 from tasks.reporting.differences import word_differences
 from tasks.reporting.facts import CurvePoint, Facts, showcase
+from tasks.reporting.html import html_environment
 
 VERDICTS = {
     "pass": ("✓", "Passed"),
@@ -43,13 +44,7 @@ def render(facts: Facts) -> str:
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("tasks", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_environment()
     environment.globals.update(plots=plots, word_differences=word_differences)
     names = ("number", "value", "score", "change", "interval", "percentage", "duration", "words", "rows")
     environment.filters.update({name: getattr(wording, name) for name in names} | {"shown": shown})

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.algorithms.compiled import compiled
-
-Places = npt.NDArray[np.int64]
+from tasks.algorithms.tokens.arrays import Places
 
 _SPACES_PER_BLOCK = 256
 _NONE = -1
