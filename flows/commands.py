@@ -11,8 +11,10 @@ from typing import Any
 from flows import terminal
 from flows.certificate import certify, names_row
 from flows.certificate_page import show_certificate, show_row_changes
-from flows.cli import DONE, REFUSED
+from flows.cli import BAD_USAGE, DONE, REFUSED
 from flows.finetune import RefusedError, Result, finetune
+from flows.forecast import Forecast, require_sound
+from flows.forecast_shown import show_forecast
 from flows.planning import Step, foretell
 from flows.recipe import Recipe, RecipeError, find_inputs, load_recipe
 from flows.row_changes import row_changes
@@ -43,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 def execute(recipe: Recipe, options: argparse.Namespace) -> tuple[Result, str | None]:
     """Run the pipeline as a flow, with progress; gives the result, and why the gate refused if it did."""
+    require_sound(recipe)
     options.ready()
     with terminal.Board(quiet=options.json) as board, watched_by(board):
         try:
@@ -90,15 +93,23 @@ def plan(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe, options.set)
     store = Store(options.store)
     store.probe()
-    steps = foretell(recipe, find_inputs(recipe), store, exact=options.exact)
+    steps = foretell(recipe, find_inputs(recipe, to_run=False), store, exact=options.exact)
+    (training,) = (step.training for step in steps if step.training is not None)
     if options.json:
         terminal.answer([step.model_dump() for step in steps])
-        return DONE
+        return _budget_code(training)
     terminal.show_table([_plan_row(step) for step in steps])
     for step in steps:
         for warning in step.warnings:
             terminal.console.print(f"warning  {step.verb}: {warning}", style="yellow", markup=False)
-    return DONE
+    show_forecast(training, recipe.training)
+    if training.refused:
+        terminal.errors.print(f"refused: training would take {training.over_budget}", markup=False)
+    return _budget_code(training)
+
+
+def _budget_code(training: Forecast) -> int:
+    return BAD_USAGE if training.refused else DONE
 
 
 def _plan_row(step: Step) -> dict[str, object]:

@@ -90,7 +90,8 @@ def pipeline(recipe: Recipe, inputs: Inputs, store: Store) -> Outcome:
     to_train_on = {source.name: source.role for source in recipe.sources if not source.heldout}
     mixed = mix(store, recipe.mixing, deduplicated.only("conversations"), to_train_on)
     tokenized = tokenize(store, recipe.tokenization, mixed.only("mixture", "heldout"), tokenizer)
-    trained = train(store, recipe.training, tokenized.only("sequences", "heldout", "template"), base_model)
+    to_learn = tokenized.only("sequences", "heldout", "template")
+    trained = train(store, recipe.training, to_learn, base_model, inputs.adapter)
 
     measuring = recipe.evaluation.measurement()
     heldout, prompts = tokenized.only("heldout", "template"), mixed.only("heldout")

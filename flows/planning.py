@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from flows.finetune import pipeline
+from flows.forecast import Forecast, forecast
 from flows.recipe import Inputs, Recipe
 from tasks.artifacts import runs
 from tasks.artifacts.errors import CorruptArtifactError
@@ -41,6 +42,8 @@ class Step(Config):
     """Rows read, kept and dropped, where the artifact is there."""
     warnings: tuple[str, ...] = ()
     """What people should know of the artifact."""
+    training: Forecast | None = None
+    """What training would take: its memory, time and cost; of the stage that trains only."""
 
 
 class _Pending(Artifact):
@@ -132,7 +135,10 @@ def foretell(recipe: Recipe, inputs: Inputs, store: Store, *, exact: bool = Fals
     forecaster = Forecaster(store, recipe.name, exact=exact)
     with foretold_by(forecaster):
         pipeline(recipe, inputs, store)
-    return forecaster.steps
+    steps = {step.verb: step for step in forecaster.steps}
+    rows = steps["tokenize"]
+    told = forecast(recipe, inputs, store, rows.address if rows.status == "cached" or rows.done_now else None)
+    return [step.model_copy(update={"training": told}) if step.verb == "train" else step for step in forecaster.steps]
 
 
 def _waiting_for(identity: Identity) -> set[str]:

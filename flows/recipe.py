@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from flows.hub import hub_dataset, is_hub_name
+from flows.presets import PresetError, with_preset
 from flows.server import home
 from tasks.algorithms.embedding import EMBEDDING_FILES
 from tasks.artifacts.resource import MODEL_FILES, Resource, ResourceError, read_resource
@@ -19,11 +20,16 @@ from tasks.deduplication import DeduplicationConfig
 from tasks.evaluation import EvaluationConfig
 from tasks.filters import CurationConfig
 from tasks.ingestion import IngestionConfig, Source
+from tasks.methods.adapter_files import CONFIG as ADAPTER_CONFIG
+from tasks.methods.adapter_files import WEIGHTS as ADAPTER_WEIGHTS
+from tasks.methods.adapters import AdapterMethod
 from tasks.mixing import MixingConfig
 from tasks.publication import PublicationConfig
 from tasks.tokenization import TokenizationConfig
+from tasks.trainer.config import TrainingConfig
 from tasks.trainer.tokenizer_conversion import converted
-from tasks.training import TrainingConfig
+
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
 class RecipeError(Exception):
@@ -106,6 +112,8 @@ class Inputs(Config):
     base_model: Resource
     embedding: Resource | None = None
     """The model that semantic duplicates are found with, where they are looked for."""
+    adapter: Resource | None = None
+    """The adapter that training goes on from, where it does."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -124,7 +132,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe, with `a.b=value` settings on top; relative paths begin at the recipe's folder."""
+    """Read a YAML recipe over its preset, `a.b=value` settings on top; relative paths begin at the recipe's folder."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 # a SafeLoader
     except OSError as error:
@@ -137,6 +145,10 @@ def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         )
     for setting in settings:
         _apply(document, setting)
+    try:
+        document = with_preset(document)
+    except PresetError as error:
+        raise RecipeError(f"{path} cannot be used:\n  {error}") from None
     recipe = parse_recipe(document, str(path))
     return _anchored(recipe, path.resolve().parent)
 
@@ -246,6 +258,10 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     semantic = recipe.deduplication.semantic
     if semantic:
         semantic = semantic.model_copy(update={"model": _anchor_model(semantic.model, folder)})
+    training, start_from = recipe.training, _start_from(recipe)
+    if start_from:
+        method = training.method.model_copy(update={"start_from": _anchor_model(start_from, folder)})
+        training = training.model_copy(update={"method": method})
     template = _read_template(recipe.tokenization.chat_template, folder)
     return recipe.model_copy(
         update={
@@ -254,6 +270,7 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
             "deduplication": recipe.deduplication.model_copy(update={"semantic": semantic}),
             "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
             "base_model": _anchor_model(recipe.base_model, folder),
+            "training": training,
         }
     )
 
@@ -281,15 +298,23 @@ def _anchor(uri: str, folder: Path) -> str:
     return uri if "://" in uri else str(folder / Path(uri).expanduser())
 
 
-def find_inputs(recipe: Recipe) -> Inputs:
-    """Find and digest everything outside the store that a recipe names."""
-    semantic = recipe.deduplication.semantic
+def find_inputs(recipe: Recipe, *, to_run: bool = True) -> Inputs:
+    """Find and digest everything outside the store that a recipe names; to plan, a base model needs no weights."""
+    semantic, start_from = recipe.deduplication.semantic, _start_from(recipe)
     return Inputs(
         sources=tuple(_source(source) for source in recipe.sources),
         benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
-        base_model=converted(_model("base_model", recipe.base_model, MODEL_FILES), home() / "tokenizers"),
+        base_model=converted(
+            _model("base_model", recipe.base_model, MODEL_FILES, needs_weights=to_run), home() / "tokenizers"
+        ),
         embedding=semantic and _model("deduplication.semantic.model", semantic.model, EMBEDDING_FILES),
+        adapter=start_from and _model("training.method.start_from", start_from, ADAPTER_FILES),
     )
+
+
+def _start_from(recipe: Recipe) -> str | None:
+    method = recipe.training.method
+    return method.start_from if isinstance(method, AdapterMethod) else None
 
 
 def _source(source: Source) -> Resource:
@@ -302,10 +327,10 @@ def _benchmark(benchmark: BenchmarkSource) -> Resource:
     return read_resource(benchmark.uri, facts=benchmark.reading())
 
 
-def _model(field: str, name: str, patterns: Sequence[str]) -> Resource:
+def _model(field: str, name: str, patterns: Sequence[str], *, needs_weights: bool = True) -> Resource:
     folder = name if Path(name).is_dir() else _download(field, name, patterns)
     model = read_resource(folder, patterns=patterns)
-    if not any(file.endswith(".safetensors") for file in model.files):
+    if needs_weights and not any(file.endswith(".safetensors") for file in model.files):
         raise ResourceError(f"{name} holds no safetensors; other weight files can run code and are not loaded")
     return model
 

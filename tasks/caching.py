@@ -23,7 +23,6 @@ from prefect.exceptions import MissingContextError, ObjectAlreadyExists
 from prefect.filesystems import WritableFileSystem
 from prefect.logging import get_run_logger
 
-from tasks.artifacts.errors import StoreError
 from tasks.artifacts.fingerprint import digest
 from tasks.artifacts.manifest import Artifact, Identity, Parent
 from tasks.artifacts.resource import Resource
@@ -134,11 +133,13 @@ def _records(store_uri: str) -> ArtifactRecords:
 
 
 def is_transient(_task: Any, _run: Any, state: Any) -> bool:
-    """Retry what storage or the network did; never bad config, bad data or a diverged loss."""
+    """Retry what storage, the network or the machine did; never bad config, bad data or a diverged loss.
+
+    Errors that can be either (of the store, of a trainer process) say so themselves.
+    """
     error = state.result(raise_on_failure=False)
-    if isinstance(error, StoreError):
-        return error.transient
-    return isinstance(error, ConnectionError | TimeoutError)
+    transient = getattr(error, "transient", None)
+    return isinstance(error, ConnectionError | TimeoutError) if transient is None else bool(transient)
 
 
 RETRY_RULE: dict[str, Any] = {
@@ -303,7 +304,7 @@ def _progress_of(current: Stage[Any]) -> Callable[[int, int | None, str], None]:
         for watcher in watchers:
             watcher.moved(current, done, total, unit)
         if bar is not None and total:
-            bar.show(done / total)
+            bar.show(done / total, f"{current.verb}: {done:,} of {total:,} {unit}")
 
     return report
 
@@ -318,16 +319,16 @@ class _ProgressArtifact:
         self.last = time.monotonic()
         self.id: Any = None
 
-    def show(self, share: float) -> None:
+    def show(self, share: float, description: str) -> None:
         now = time.monotonic()
         if now - self.last < self.seconds_between_updates and (share < 1 or self.id is None):
             return
         self.last = now
         percent = min(100.0, 100 * share)
         if self.id is None:
-            self.id = create_progress_artifact(percent, key=f"{self.stage.name}-progress", description=self.stage.verb)
+            self.id = create_progress_artifact(percent, key=f"{self.stage.name}-progress", description=description)
         else:
-            update_progress_artifact(self.id, percent)
+            update_progress_artifact(self.id, percent, description=description)
 
 
 def _show_counts(current: Stage[Any], artifact: Artifact, store: Store) -> None:

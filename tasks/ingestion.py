@@ -119,8 +119,9 @@ def ingest(out: Attempt, config: IngestionConfig, sources: Sequence[Resource]) -
 
 
 def split_of(messages: Sequence[Message], heldout_fraction: float) -> Split:
-    """The side of the split on which a conversation falls, by what its first prompt asks."""
-    return "heldout" if is_held_out(prompt_text(messages), heldout_fraction) else "train"
+    """The side of the split on which a conversation falls, by what its first prompt asks; a plain text by itself."""
+    asked = prompt_text(messages) or answer_text(messages)
+    return "heldout" if is_held_out(asked, heldout_fraction) else "train"
 
 
 class Rejects:

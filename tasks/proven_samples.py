@@ -29,11 +29,12 @@ from tasks.reporting import masks
 VOCABULARY = pa.schema([("id", pa.int32()), ("text", pa.binary()), ("special", pa.bool_()), ("spells", pa.bool_())])
 """What the ids of the artifact stand for, and all control tokens: the bytes that an id spells, or, where the tokenizer
 changes texts (`spells` is false), its name."""
-CUT = pa.schema([*list(DROPPED)[:5], ("tokens", pa.int64()), ("kept", pa.int64()), ("parts", pa.int64())])
+_ORIGIN = list(DROPPED)[:5]
+CUT = pa.schema([*_ORIGIN, ("tokens", pa.int64()), ("kept", pa.int64()), ("parts", pa.int64())])
 """Conversations in use that lost some of their tokens, or were split: all their tokens, those that are kept, and in how
 many parts they lie."""
-HEAD = pa.schema([*list(DROPPED)[:5], ("copies", pa.int64())])
-"""What is kept of a conversation besides its tokens."""
+HEAD = pa.schema([*_ORIGIN, ("role", pa.string()), ("copies", pa.int64())])
+"""What is kept of a conversation besides its tokens: where it comes from, the part it plays, and how often."""
 ControlTokens = Literal["neutralise", "drop", "keep"]
 _ROWS_PER_BATCH = 4096
 _NOTHING, _TOO_LONG, _UNSHOWN = "no trainable token", "too long", "tool call not in the chat template"
@@ -90,6 +91,11 @@ class Side:
         """The conversation of each sample, by its id."""
         return self.rows["id"].combine_chunks().dictionary_encode().take(pa.array(self.row))
 
+    @cached_property
+    def roles(self) -> pa.Array:
+        """The role in the mixture of each sample's conversation."""
+        return self.rows["role"].combine_chunks().dictionary_encode().take(pa.array(self.row))
+
     def cut(self, most: int, too_long: TooLong) -> None:
         """Keep what fits; a conversation of which nothing is left is gone."""
         if self.one_text and too_long == "split":
@@ -112,7 +118,7 @@ class Side:
         kept = np.bincount(row, self.pieces.lengths, count).astype(np.int64)
         parts, texts = np.bincount(row, minlength=count), np.bincount(self.row[self._meant], minlength=count)
         cut = np.flatnonzero((parts > 0) & ((kept < tokens) | (parts > texts)))
-        columns = self.rows.select(HEAD.names[:-1]).take(pa.array(cut)).columns
+        columns = self.rows.select(CUT.names[: len(_ORIGIN)]).take(pa.array(cut)).columns
         figures = [pa.array(each[cut], pa.int64()) for each in (tokens, kept, parts)]
         return pa.Table.from_arrays([*columns, *figures], schema=CUT)
 

@@ -27,9 +27,11 @@ from tasks.artifacts.store import Attempt
 from tasks.caching import stage
 from tasks.config import Config
 from tasks.conversation import DROPPED
-from tasks.proven_samples import ADVICE, HEAD, ControlTokens, Reading, Side
+from tasks.proven_samples import ADVICE, ControlTokens, Reading, Side
 
-HELDOUT = pa.schema([*SEQUENCES, ("source", pa.string())])
+ROWS = pa.schema([*SEQUENCES, ("roles", pa.list_(pa.string()))])
+"""Rows to train on: their samples, and the role in the mixture that each of them plays."""
+HELDOUT = pa.schema([*ROWS, ("source", pa.string())])
 """Held-out conversations: one sample a row, never packed."""
 TEMPLATE = pa.schema([("text", pa.string()), ("date", pa.date32()), ("end_ids", pa.list_(pa.int32()))])
 """The chat template, the date that it writes, and the control tokens that end its answers."""
@@ -125,7 +127,7 @@ def _reasons(side: Side) -> str:
 def _dropped(side: Side) -> pa.Table:
     places = sorted(side.gone)
     told = [pa.array([side.gone[place][number] for place in places], pa.string()) for number in (0, 1)]
-    rows = side.rows.select(HEAD.names[:-1]).take(pa.array(places, pa.int64()))
+    rows = side.rows.select(DROPPED.names[:-2]).take(pa.array(places, pa.int64()))
     return pa.Table.from_arrays([*(column.combine_chunks() for column in rows.columns), *told], schema=DROPPED)
 
 
@@ -169,7 +171,7 @@ def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], ma
     for begin in range(0, rows, _ROWS_PER_TABLE):
         offsets = packed.offsets[begin : begin + _ROWS_PER_TABLE + 1]
         order = packed.order[offsets[0] : offsets[-1]]
-        table = side.samples.rows(pieces, side.ids, order, offsets - offsets[0])
+        table = _rows(side, pieces, order, offsets - offsets[0])
         out.write("sequences", table)
         labels = table["labels"].combine_chunks().flatten()
         tokens += len(labels)
@@ -187,6 +189,13 @@ def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], ma
     }
 
 
+def _rows(side: Side, pieces: Pieces, order: Places, offsets: Places) -> pa.Table:
+    table = side.samples.rows(pieces, side.ids, order, offsets)
+    roles = side.roles.take(pa.array(pieces.sample[order])).cast(pa.string())
+    listed = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), roles)
+    return pa.Table.from_arrays([*table.columns, listed], schema=ROWS)
+
+
 def _write_heldout(out: Attempt, side: Side) -> None:
     """One row a conversation."""
     sources = side.rows["source"].combine_chunks().take(pa.array(side.row[side.pieces.sample]))
@@ -194,7 +203,7 @@ def _write_heldout(out: Attempt, side: Side) -> None:
     out.write("heldout", HELDOUT.empty_table())
     for begin in range(0, count, _ROWS_PER_TABLE):
         order = np.arange(begin, min(begin + _ROWS_PER_TABLE, count))
-        table = side.samples.rows(side.pieces, side.ids, order, np.arange(len(order) + 1))
+        table = _rows(side, side.pieces, order, np.arange(len(order) + 1))
         columns = [*table.columns, sources.slice(begin, len(order))]
         out.write("heldout", pa.Table.from_arrays(columns, schema=HELDOUT))
 

@@ -1,82 +1,45 @@
-"""Train: packed rows in, a model out, by a process of its own whose words reach Prefect while it runs."""
+"""Train: packed rows in, a model out, by a process of its own whose words reach Prefect while it runs.
+
+Whatever ends that process, the next one goes on from the last checkpoint in the store: after a halved micro-batch at
+once, after a kill or a hang through the task's retry, and on another machine when the same recipe is run there.
+"""
 
 import json
+import logging
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import Field, model_validator
 
+from tasks.artifacts.checkpoints import Checkpoints, Mirror
+from tasks.artifacts.errors import StoreError
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, require_unchanged
 from tasks.artifacts.store import Attempt
-from tasks.caching import logger, stage
-from tasks.config import Config
+from tasks.caching import RETRY_DELAYS_SECONDS, logger, stage
 from tasks.heldout import write_heldout
-from tasks.methods import Full, Method
 from tasks.trainer import launch
-from tasks.trainer.job import Attention, Dtype, TrainingJob
+from tasks.trainer.config import TrainingConfig
+from tasks.trainer.job import TrainingJob
+from tasks.trainer.wording import diagnosis_in_words, in_words, progress_in_words
 
 TRAINER = "tasks.trainer.train"
 
+GRACE_SECONDS = 120.0
+"""How long a trainer that is asked to stop may take to finish its step and to save it."""
 
-class TrainingConfig(Config):
-    """How the model learns."""
-
-    method: Method = Full()
-    """Which weights learn, and how."""
-    learning_rate: float = Field(2e-5, gt=0, lt=10)
-    """Highest learning rate of the schedule."""
-    epochs: float = Field(2.0, gt=0, le=1000)
-    """Passes over the mixture; may be a fraction."""
-    batch_size: int = Field(16, ge=1)
-    """Packed rows of one optimiser step."""
-    micro_batch_size: int = Field(4, ge=1)
-    """Packed rows of one forward pass; divides the batch size."""
-    warmup_ratio: float = Field(0.03, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises from 0."""
-    weight_decay: float = Field(0.0, ge=0, lt=1)
-    """AdamW's weight decay."""
-    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
-    max_grad_norm: float = Field(1.0, ge=0)
-    """Longest gradient; longer ones are scaled down. 0 sets no limit."""
-    evaluations: int = Field(4, ge=1, le=1000)
-    """How many times the held-out loss is measured while training."""
-    heldout_rows: int = Field(256, ge=0)
-    """Most held-out rows it is measured on, chosen by a stable hash."""
-    attention: Attention = "auto"
-    """Which attention computes; auto is flash_attention_2 where it is installed and fits, else sdpa. One that lets
-    packed samples see each other is refused before the first step."""
-    group_by_length: bool = False
-    """Rows of similar length share a batch, so that little is padded; only without tokenization.packing."""
-    gradient_checkpointing: bool = False
-    """Compute activations twice to save memory; about a third slower."""
-    dtype: Dtype = "auto"
-    """Precision; auto is bfloat16 on GPUs that have it, else float32."""
-    seed: int = Field(0, ge=0, lt=2**32)
-    """Orders the rows, and starts adapters."""
-    timeout_seconds: float | None = Field(None, gt=0)
-    """Longest time that training may take; unlimited when not set. Does not change the result."""
-
-    @model_validator(mode="after")
-    def _batches_divide(self) -> "TrainingConfig":
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size is {self.micro_batch_size} and batch_size is {self.batch_size}; "
-                "the first must divide the second"
-            )
-        return self
-
-    def identity(self) -> dict[str, Any]:
-        """All but the deadline."""
-        return self.model_dump(mode="json", exclude={"timeout_seconds"})
+SECONDS_BETWEEN_LINES = 30.0
 
 
-@stage("training", version=2)
-def train(out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model: Resource) -> None:
+@stage("training", version=3)
+def train(
+    out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model: Resource, adapter: Resource | None = None
+) -> None:
     """Fine-tune the base model on the sequences; the best checkpoint by held-out loss is what is kept."""
     rows = tokenized.tables["sequences"].rows
     if not rows:
@@ -86,42 +49,170 @@ def train(out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model:
         tempfile.TemporaryDirectory(prefix="fettle-training-") as temporary,
         out.store.local_folder(tokenized, "sequences") as sequences,
     ):
-        output = Path(temporary) / "output"
         job = TrainingJob(
+            **dict(config),
             base_model=base_model.folder,
+            adapter=None if adapter is None else adapter.folder,
             sequences=sorted(sequences.glob("*.parquet")),
             heldout=write_heldout(out.store, tokenized, config.heldout_rows, Path(temporary)),
-            output=output,
-            **config.model_dump(exclude={"timeout_seconds", "heldout_rows", "method"}),
-            method=config.method,
+            output=Path(temporary) / "output",
+            checkpoints=Path(temporary) / "checkpoints",
             chat_template=template["text"],
             end_ids=template["end_ids"],
         )
-        launch.run(
-            TRAINER,
-            job,
-            folder=Path(temporary),
-            on_event=_tell(out),
-            on_line=logger().info,
-            timeout_seconds=config.timeout_seconds,
-        )
-        require_unchanged(base_model)
-        for folder in ("model", "adapter"):
-            if (output / folder).is_dir():
-                out.write_folder(folder, output / folder)
-        out.write("metrics", pq.read_table(output / "metrics.parquet"), incidental=True)
-        out.facts |= json.loads((output / "result.json").read_text())
+        _run(out, job, Path(temporary))
+        for resource in (base_model, *([] if adapter is None else [adapter])):
+            require_unchanged(resource)
+        _keep(out, job.output)
     out.counts = Counts(read=rows, kept=rows)
 
 
-def _tell(out: Attempt) -> Callable[[dict[str, Any]], None]:
-    log = logger()
+def _run(out: Attempt, job: TrainingJob, folder: Path) -> None:
+    """Train to the end, from the last checkpoint where the store has one."""
+    checkpoints, log = Checkpoints(out.store, out.identity.address), logger()
+    resume_from = checkpoints.restore(folder / "checkpoints", log.warning)
+    if resume_from is not None:
+        log.info("going on from %s in %s/%s", resume_from.name, out.store.uri, checkpoints.where)
+    mirror = Mirror(checkpoints, log.warning)
+    finished = False
+    try:
+        _Course(out, job, folder, mirror, resume_from).run()
+        finished = True
+    finally:
+        mirror.close(needed=not finished)
+        if mirror.stored is not None and not finished:
+            log.warning("%s is in %s; a retry and the same recipe go on from it", mirror.stored.name, out.store.uri)
+    if mirror.failures:
+        out.warn(
+            f"{mirror.failures} checkpoints of this training could not be stored; had its machine been lost, more of "
+            "it would have been computed again. The run's log tells why."
+        )
+    out.after_commit(checkpoints.remove)
 
-    def on_event(event: dict[str, Any]) -> None:
+
+@dataclass
+class _Course:
+    """One training on this machine, by as many processes one after the other as its memory makes necessary."""
+
+    out: Attempt
+    job: TrainingJob
+    folder: Path
+    mirror: Mirror
+    restored: Path | None
+    """The checkpoint from the store that it goes on from."""
+    micro_batch_size: int | None = None
+    """As the trainer last told."""
+    log: Any = field(default_factory=logger)
+    _logged_at: float = field(default_factory=time.monotonic)
+    _at: tuple[int, int] = (0, 0)
+
+    def run(self) -> None:
+        while True:
+            # In every round, as the newest checkpoint of a process that failed is newer than the store's.
+            resume_from = self.mirror.latest or self.restored
+            self.job = self.job.model_copy(update={"resume_from": resume_from})
+            try:
+                self._launch()
+            except launch.TrainerFailed as failed:
+                if failed.kind == "crashed" and resume_from is not None:
+                    raise self._crashed(failed, resume_from) from failed
+                if failed.kind != "out_of_memory":
+                    raise
+                self.job = self._smaller(failed)
+            else:
+                return
+
+    def _launch(self) -> None:
+        watching = self.job.watching
+        launch.run(
+            TRAINER,
+            self.job,
+            folder=self.folder,
+            on_event=self._hear,
+            on_line=self.log.info,
+            processes=self.job.processes,
+            trackers=watching.trackers,
+            timeout_seconds=self.job.timeout_seconds,
+            silence_seconds=watching.silence_seconds,
+            grace_seconds=GRACE_SECONDS,
+        )
+
+    def _smaller(self, failed: launch.TrainerFailed) -> TrainingJob:
+        """The job with half the rows in a forward pass and as many in a step; raises where there is one already."""
+        share = self.job.batch_size // self.job.processes
+        size = min(self.micro_batch_size or share, self.job.micro_batch_size or share)
+        if size == 1:
+            raise launch.TrainerFailed(
+                "out_of_memory",
+                f"{failed.message} There is one row a forward pass already. Set training.gradient_checkpointing to "
+                "true, lower tokenization.max_length, choose a method that trains fewer weights, or a larger device.",
+                exit_code=failed.exit_code,
+                last_lines=failed.last_lines,
+            ) from failed
+        half = max(each for each in range(1, size // 2 + 1) if share % each == 0)
+        self.log.warning(
+            "memory ran out with %d rows a forward pass (%s); going on with %d, and %d rows a step as before",
+            size,
+            failed.message,
+            half,
+            self.job.batch_size,
+        )
+        self.micro_batch_size = half
+        return self.job.model_copy(update={"micro_batch_size": half})
+
+    def _crashed(self, failed: launch.TrainerFailed, resume_from: Path) -> launch.TrainerFailed:
+        return launch.TrainerFailed(
+            failed.kind,
+            f"{failed.message} (It went on from {resume_from.name}; `fettle gc --remove {self.out.identity.address}` "
+            "removes the training's checkpoints, to begin anew.)",
+            exit_code=failed.exit_code,
+            last_lines=failed.last_lines,
+        )
+
+    def _hear(self, event: dict[str, Any]) -> None:
         match event:
-            case {"event": "progress", "step": step, "total": total, "loss": loss}:
-                out.progress(step, total, f"steps, loss {loss:.3f}" if loss is not None else "steps")
-            case {"event": kind, **fields}:
-                log.info("%s: %s", kind, ", ".join(f"{name} {value}" for name, value in fields.items()))
+            case {"event": "progress", "step": step, "total": total}:
+                self._at = (step, total)
+                self.out.progress(step, total, f"steps, {progress_in_words(event)}")
+                if time.monotonic() - self._logged_at < SECONDS_BETWEEN_LINES:
+                    return
+            case {"event": "checkpoint", "folder": str(folder)}:
+                best = event.get("best_folder")
+                self.mirror.offer(Path(folder), Path(best) if best else None)
+            case {"event": "preflight" | "started", "micro_batch_size": int(size)}:
+                self.micro_batch_size = size
+            case {"event": "stopping"}:
+                self.out.progress(*self._at, "steps, saving a checkpoint; interrupt again to end at once")
+        self._log(event)
 
-    return on_event
+    def _log(self, event: dict[str, Any]) -> None:
+        line = in_words(event)
+        if line is not None:
+            self._logged_at = time.monotonic()
+            self.log.log(logging.WARNING if event["event"] == "diagnosis" else logging.INFO, line)
+        for warning in event.get("warnings", ()):
+            self.log.warning(warning)
+
+
+def _keep(out: Attempt, output: Path) -> None:
+    """Store what the trainer left: a training that is done is not lost to a store that fails for a moment."""
+    result = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    for folder, incidental in (("model", False), ("adapter", False), ("tensorboard", True)):
+        if (output / folder).is_dir():
+            _patiently(partial(out.write_folder, folder, output / folder, incidental=incidental))
+    out.write("metrics", pq.read_table(output / "metrics.parquet"), incidental=True)
+    for diagnosis in result.get("diagnoses", ()):
+        out.warn(diagnosis_in_words(diagnosis))
+    out.facts |= result
+
+
+def _patiently(write: Callable[[], None]) -> None:
+    for pause_seconds in RETRY_DELAYS_SECONDS:
+        try:
+            return write()
+        except StoreError as error:
+            if not error.transient:
+                raise
+            logger().warning("the trained model is not stored yet; trying again in %g s: %s", pause_seconds, error)
+            time.sleep(pause_seconds)
+    return write()

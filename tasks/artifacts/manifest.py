@@ -73,6 +73,8 @@ class Part(Config):
     rows: int = 0
     bytes: int
     sha256: str
+    incidental: bool = False
+    """A file such as a log, which differs between equal runs: no part of the artifact's content."""
 
 
 class Table(Config):
@@ -194,7 +196,8 @@ class Manifest(BaseModel):
 def content_of(tables: dict[str, Table], files: dict[str, Part]) -> str:
     """The digest by which heirs know an artifact: of its tables' rows and its files' bytes."""
     rows = {name: table.content for name, table in tables.items() if not table.incidental}
-    return digest({"tables": rows, "files": {name: part.sha256 for name, part in files.items()}})
+    named = {name: part.sha256 for name, part in files.items() if not part.incidental}
+    return digest({"tables": rows, "files": named})
 
 
 def _seal(document: dict[str, Any]) -> str:

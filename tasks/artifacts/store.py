@@ -5,7 +5,7 @@ import io
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -198,6 +198,7 @@ class Attempt:
         self._writers: dict[str, _TableWriter] = {}
         self._files: dict[str, Part] = {}
         self._may_stand = False
+        self._afterwards: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -229,13 +230,19 @@ class Attempt:
         self.store.files.write(f"{self.identity.address}/{path}", data)
         self._files[name] = Part(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
-    def write_folder(self, prefix: str, folder: Path) -> None:
-        """Store every file below a local folder."""
+    def write_folder(self, prefix: str, folder: Path, *, incidental: bool = False) -> None:
+        """Store every file below a local folder. Incidental ones are no part of the artifact's content."""
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = f"{prefix}/{file.relative_to(folder).as_posix()}"
             path = f"{self.name}/{name}"
             self.store.files.upload(f"{self.identity.address}/{path}", file)
-            self._files[name] = Part(path=path, bytes=file.stat().st_size, sha256=digest_file(file))
+            self._files[name] = Part(
+                path=path, bytes=file.stat().st_size, sha256=digest_file(file), incidental=incidental
+            )
+
+    def after_commit(self, tidy: Callable[[], None]) -> None:
+        """Have something tidied up once the artifact is there; where the store fails, `fettle gc` does it later."""
+        self._afterwards.append(tidy)
 
     def commit(self, provenance: Mapping[str, Any]) -> Artifact:
         """Close all tables and write the manifest; gives the artifact that is now at the address."""
@@ -257,6 +264,9 @@ class Attempt:
             found = self.store.fault(standing)
             if found is not None:
                 raise self.store.corrupt(self.identity.address, found)
+        for tidy in self._afterwards:
+            with suppress(StoreError):
+                tidy()
         return standing.artifact
 
     def _stand(self, manifest: Manifest) -> Manifest:

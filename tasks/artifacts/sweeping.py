@@ -1,8 +1,9 @@
 """Garbage: what crashed attempts left, and artifacts that no kept run and no published model needs."""
 
 import re
+from collections.abc import Iterable
 
-from tasks.artifacts import registry, runs
+from tasks.artifacts import checkpoints, registry, runs
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.filesystem import Entry
 from tasks.artifacts.lineage import ancestors
@@ -17,13 +18,16 @@ LONGEST_RUN_SECONDS = 7 * 24 * 3600
 _ADDRESS = r"[a-z][a-z0-9_-]*/[0-9a-f]{16}"
 _DRAFT = r"\.[^/]+\.[0-9a-f]{8}"
 _ATTEMPT = rf"{_ADDRESS}/attempt-\d{{8}}T\d{{6}}-[0-9a-f]{{8}}"
+_CHECKPOINTS = rf"{_ADDRESS}/{checkpoints.FOLDER}"
 _VERSION = rf"{registry.FOLDER}/[^/]+/\d{{4,}}"
 _STRAY = (
     rf"probe-[0-9a-f]{{16}}|{_DRAFT}|(?:{runs.FOLDER}/[^/]+|{registry.FOLDER}/[^/]+/aliases|{_ADDRESS})/{_DRAFT}"
     rf"|{_ADDRESS}/result\.json|{_VERSION}/{_DRAFT}"
 )
-_UNIT = re.compile(rf"(?P<version>{_VERSION})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<stray>{_STRAY})")
-_REMOVABLE = re.compile(rf"{_VERSION}|{_ATTEMPT}|{_STRAY}|{_ADDRESS}")
+_UNIT = re.compile(
+    rf"(?P<version>{_VERSION})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<checkpoints>{_CHECKPOINTS})/.+|(?P<stray>{_STRAY})"
+)
+_REMOVABLE = re.compile(rf"{_VERSION}|{_ATTEMPT}|{_CHECKPOINTS}|{_STRAY}|{_ADDRESS}")
 
 
 class Garbage(Config):
@@ -38,23 +42,31 @@ def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float
     """What may be removed, without removing it.
 
     Leftovers (attempts without a manifest of theirs, claims of dead publications, drafts) must be unchanged for
-    `older_than_seconds`, so that a running attempt is never taken for a dead one. Committed artifacts must be needed
-    by no published model, by none of the newest `keep_runs` runs of any recipe and by no run that is under way.
+    `older_than_seconds`, so that a running attempt is never taken for a dead one; so must the checkpoints of a training
+    that did not finish, of which the youngest counts. Committed artifacts must be needed by no published model, by none
+    of the newest `keep_runs` runs of any recipe and by no run that is under way.
     """
     store.require_marker("looking for garbage")
     entries = store.files.entries("")
     # After the listing: what is committed or run meanwhile is then needed, or not listed.
     needed = _needed(store, keep_runs, entries)
-    groups: dict[tuple[str, str], list[Entry]] = {}
+    groups: dict[tuple[str, str], dict[str, Entry]] = {}
     for path, entry in entries.items():
         found = _garbage_unit(path, entries, needed)
         if found is not None:
-            groups.setdefault(found, []).append(entry)
+            groups.setdefault(found, {})[path] = entry
     return [
-        Garbage(path=path, bytes=sum(entry.bytes for entry in group), why=why)
-        for (path, why), group in sorted(groups.items())
-        if min(entry.age_seconds for entry in group) >= older_than_seconds
+        Garbage(path=unit, bytes=sum(entry.bytes for entry in group.values()), why=why + _names(unit, group))
+        for (unit, why), group in sorted(groups.items())
+        if min(entry.age_seconds for entry in group.values()) >= older_than_seconds
     ]
+
+
+def _names(unit: str, paths: Iterable[str]) -> str:
+    if re.fullmatch(_CHECKPOINTS, unit) is None:
+        return ""
+    names = sorted({path[len(unit) + 1 :].split("/")[0] for path in paths})
+    return f": {len(names)}, {', '.join(names)}"
 
 
 def _garbage_unit(path: str, entries: dict[str, Entry], needed: dict[str, Manifest | None]) -> tuple[str, str] | None:
@@ -74,6 +86,8 @@ def _garbage_unit(path: str, entries: dict[str, Entry], needed: dict[str, Manife
         is_record = committed and not unit.rsplit("/", 1)[-1].startswith(".")
         return None if is_record else (unit, "a file left by an interrupted write")
     manifest = needed.get(address)
+    if match.lastgroup == "checkpoints":
+        return unit, "checkpoints of a finished training" if committed else "checkpoints of an unfinished training"
     if manifest is None:
         return None if committed else (unit, "left by an attempt that never committed")
     return None if unit == f"{address}/{manifest.attempt}" else (unit, "left by an attempt that another one overtook")
@@ -106,7 +120,7 @@ def remove(store: Store, garbage: list[Garbage]) -> int:
     for item in garbage:
         if not _REMOVABLE.fullmatch(item.path):
             raise StoreError(f"store {store.uri}: {item.path!r} is no artifact and no leftover; nothing was removed")
-        if _came_to_life(store, item.path):
+        if _came_to_life(store, item):
             continue
         if re.fullmatch(_ADDRESS, item.path):
             store.files.delete(f"{item.path}/{MANIFEST}")
@@ -115,11 +129,13 @@ def remove(store: Store, garbage: list[Garbage]) -> int:
     return freed
 
 
-def _came_to_life(store: Store, path: str) -> bool:
-    if re.fullmatch(_VERSION, path):
-        return store.files.read(f"{path}/{registry.RECORD}") is not None
-    if not re.fullmatch(_ATTEMPT, path):
+def _came_to_life(store: Store, item: Garbage) -> bool:
+    if re.fullmatch(_VERSION, item.path):
+        return store.files.read(f"{item.path}/{registry.RECORD}") is not None
+    if re.fullmatch(_CHECKPOINTS, item.path):
+        return sum(store.files.sizes(item.path).values()) != item.bytes
+    if not re.fullmatch(_ATTEMPT, item.path):
         return False
-    address, attempt = path.rsplit("/", 1)
+    address, attempt = item.path.rsplit("/", 1)
     manifest = store.find_manifest(address)
     return manifest is not None and manifest.attempt == attempt

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
-from tasks.formats import alpaca, labelled, mapping, openai, pairs, preference, sharegpt
+from tasks.formats import alpaca, labelled, mapping, openai, pairs, preference, sharegpt, text
 from tasks.formats.row import Conversation, Row, RowError, has
 
-FormatName = Literal["preference", "messages", "sharegpt", "alpaca", "pairs", "labelled"]
+FormatName = Literal["preference", "messages", "sharegpt", "alpaca", "pairs", "labelled", "text"]
 
 
 class Format(Protocol):
@@ -19,7 +19,7 @@ class Format(Protocol):
     def read(self, row: Row) -> Conversation: ...
 
 
-FORMATS: tuple[Format, ...] = (preference, openai, sharegpt, alpaca, pairs, labelled)
+FORMATS: tuple[Format, ...] = (preference, openai, sharegpt, alpaca, pairs, labelled, text)
 """In the order in which they are tried on each row: the most telling field names first. Fields that are set decide;
 where they decide nothing, fields that are there but empty do, so that the row is refused for what it lacks."""
 
@@ -48,7 +48,9 @@ def _read_recognised(row: Row) -> Conversation:
         )
     if has(row, *labelled.TEXTS):
         raise RowError(
-            "no label", f"{names}; a text alone is no conversation; name prompt and answer in the source's map"
+            "no label",
+            f"{names}; a text alone is no conversation; name prompt and answer in the source's map, or set the "
+            "source's format to text to train on all of it",
         )
     raise RowError("unknown format", f"{names}; set the source's format, or name prompt and answer in its map")
 

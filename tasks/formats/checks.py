@@ -26,7 +26,7 @@ def conversation(messages: list[Message], tools: str | None = None, quality: flo
             raise RowError("roles out of order", f"two {before} turns in a row")
     if "tool" in roles:
         _require_calls(turns)
-    _require_unicode(messages, tools)
+    require_unicode(messages, tools)
     return Conversation(messages, tools, quality)
 
 
@@ -49,7 +49,8 @@ def _require_calls(turns: Sequence[Message]) -> None:
             raise RowError("tool result without a call", f"the turn before it makes no call {answered!r}")
 
 
-def _require_unicode(messages: Sequence[Message], tools: str | None) -> None:
+def require_unicode(messages: Sequence[Message], tools: str | None) -> None:
+    """Refuse texts that cannot be written as UTF-8."""
     for message in messages:
         for field, value in message.items():
             if isinstance(value, str) and not value.isascii():

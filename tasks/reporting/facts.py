@@ -125,6 +125,17 @@ class CurvePoint(Config):
     """Held-out loss, nats a token, at the steps where it was measured."""
 
 
+class DiagnosisFacts(Config):
+    """What the watch over training found."""
+
+    name: Text
+    """What it is called, such as overfitting."""
+    sentence: Text
+    """What was seen, with its numbers."""
+    advice: Text = ""
+    """What to do."""
+
+
 class TrainingFacts(Config):
     """How the weights were trained."""
 
@@ -140,6 +151,16 @@ class TrainingFacts(Config):
     """Tokens seen, all epochs together."""
     tokens_per_second: Annotated[float, Field(ge=0)]
     """Training speed."""
+    seconds: Seconds | None = None
+    """How long training took."""
+    steps: Count | None = None
+    """Optimiser steps that were taken."""
+    planned_steps: Count | None = None
+    """Optimiser steps that the recipe asks for; fewer are taken where training stops early."""
+    best_step: Count | None = None
+    """The step whose weights are kept."""
+    diagnoses: tuple[DiagnosisFacts, ...] = ()
+    """What was found wrong, the gravest first."""
     settings: dict[Text, Scalar] = Field(default_factory=dict)
     """Learning rate, epochs, batch size and the like, in reading order."""
     curve: tuple[CurvePoint, ...] = ()

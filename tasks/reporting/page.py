@@ -46,7 +46,7 @@ def render(facts: Facts) -> str:
 def _template() -> Template:
     environment = html_environment()
     environment.globals.update(plots=plots, word_differences=word_differences)
-    names = ("number", "value", "score", "change", "interval", "percentage", "duration", "words", "rows")
+    names = ("number", "value", "score", "change", "interval", "percentage", "duration", "words", "rows", "sentence")
     environment.filters.update({name: getattr(wording, name) for name in names} | {"shown": shown})
     return environment.get_template("report.html.j2")
 

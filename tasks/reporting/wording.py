@@ -67,6 +67,11 @@ def words(identifier: str) -> str:
     return identifier.replace("_", " ")
 
 
+def sentence(text: str) -> str:
+    """the loss rose -> The loss rose."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?", "…")) else ".")
+
+
 def rows(count: int) -> str:
     """1 row, 2,000 rows."""
     return f"{count:,} row" if count == 1 else f"{count:,} rows"

@@ -1,6 +1,7 @@
 """What every trainer process does around its work: die with its parent, keep quiet, name its failure."""
 
 import ctypes
+import errno
 import logging
 import os
 import signal
@@ -27,9 +28,30 @@ class Diverged(ArithmeticError):  # noqa: N818  # a state of the run, as its eve
     """Loss or gradient left the finite numbers, or the loss exploded."""
 
 
-def main(job_type: type[Job], work: Callable[[Job], None]) -> None:
-    """Read the job named on the command line, do the work, exit with 1 and a `failed` event when it fails."""
+class Interrupted(RuntimeError):  # noqa: N818
+    """Somebody asked the process to stop; what it had done is saved."""
+
+
+class OverBudget(RuntimeError):  # noqa: N818
+    """The run costs more than it may."""
+
+
+_asked_to_stop = threading.Event()
+
+
+def is_asked_to_stop() -> bool:
+    """Whether SIGTERM came since `main` began to listen for it."""
+    return _asked_to_stop.is_set()
+
+
+def main(job_type: type[Job], work: Callable[[Job], None], *, stops_in_order: bool = False) -> None:
+    """Read the job named on the command line, do the work, exit with 1 and a `failed` event when it fails.
+
+    Work that stops in order looks at `is_asked_to_stop` itself; other work ends at once at SIGTERM.
+    """
     die_with_parent()
+    if stops_in_order:
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: _asked_to_stop.set())
     warnings.simplefilter("ignore")
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
@@ -56,12 +78,28 @@ def die_with_parent() -> None:
 
 
 def failure_kind(error: BaseException) -> str:
-    """`diverged`, `out_of_memory` or `crashed`; torch's error is known by its name, so torch is not imported."""
-    if isinstance(error, Diverged):
-        return "diverged"
+    """`diverged`, `interrupted`, `budget`, `out_of_memory`, `disk_full` or `crashed`."""
+    for kind, name in ((Diverged, "diverged"), (Interrupted, "interrupted"), (OverBudget, "budget")):
+        if isinstance(error, kind):
+            return name
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    return "disk_full" if is_disk_full(error) else "crashed"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch's error is known by its name, so torch is not imported."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    starved = "OutOfMemoryError" in names or "MemoryError" in names or "can't allocate memory" in str(error)
-    return "out_of_memory" if starved else "crashed"
+    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad_alloc")
+    return "OutOfMemoryError" in names or "MemoryError" in names or any(each in str(error) for each in words)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a disk or a quota was full, also where a library tells it in words of its own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    words = ("No space left on device", "Disk quota exceeded", "File too large", "PytorchStreamWriter failed writing")
+    return any(each in str(error) for each in words)
 
 
 def _exit_at_end_of_input() -> None:
@@ -75,4 +113,8 @@ def _exit_at_end_of_input() -> None:
 
 def _sentence(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    return text if isinstance(error, Diverged | ValueError) else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if isinstance(error, Diverged | Interrupted | OverBudget | ValueError)
+        else f"{type(error).__name__}: {text}"
+    )

@@ -47,6 +47,26 @@ def answers(
     return [results[index] for index in range(len(prompts))]
 
 
+def complete(
+    model: Any, tokenizer: Tokenizer, prompts: Sequence[list[int]], max_new_tokens: int, end_ids: Sequence[int]
+) -> list[Answer]:
+    """One greedy answer to each prompt of token ids, by a model in training, which is left as it was."""
+    stops, fill = sorted({*stop_ids(model, tokenizer), *end_ids}), padding_id(tokenizer)
+    limit = longest_input(model)
+    room = max_new_tokens if limit is None else min(max_new_tokens, limit - max(map(len, prompts)))
+    if room < 1:
+        return []
+    was_training, kept, cached = model.training, model.generation_config, model.config.use_cache
+    model.eval()
+    model.config.use_cache = True
+    model.generation_config = plain_generation(stops, fill, room)
+    try:
+        return [_answer(tokenizer, ids, stops) for ids in _generate(model, list(prompts), fill)]
+    finally:
+        model.generation_config, model.config.use_cache = kept, cached
+        model.train(was_training)
+
+
 def _last(ids: list[int], room: int | None) -> list[int]:
     if not ids:
         raise ValueError("a prompt has no tokens. Give every generation item a prompt.")

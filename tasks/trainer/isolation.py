@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from datasets import Dataset
 
-from tasks.trainer.batches import COLUMNS
+from tasks.trainer.batches import COLUMNS, Batch, PackedCollator
 from tasks.trainer.child import Diverged
 from tasks.trainer.events import emit
-from tasks.trainer.fitting import FineTuner
+from tasks.trainer.head import trained_loss
 from tasks.trainer.models import attention_of
 
 MOST_SAMPLES = 3
@@ -29,21 +31,22 @@ class LeakError(ValueError):
     """Samples that share a row would learn from each other."""
 
 
-def prove_isolation(trainer: FineTuner, packed_row: int) -> dict[str, Any] | None:
-    """Facts of the proof; None where a batch of this run holds one sample only. Raises `LeakError`."""
-    rows = _probe(trainer, packed_row)
-    samples = _samples(rows)
+def prove_isolation(
+    model: Any, accelerator: Accelerator, rows: Dataset, packed_row: int, collator: PackedCollator
+) -> dict[str, Any] | None:
+    """Facts of the proof; None where no batch holds two samples. Raises `LeakError`."""
+    probed = _probe(rows, packed_row)
+    samples = _samples(probed)
     if len(samples) < 2:
         return None
-    model: Any = trainer.model
     was_training = model.training
     model.eval()
-    with torch.no_grad(), trainer.accelerator.autocast():  # as the trainer will wrap the model's forward
-        named = _arguments_of_a_step(trainer, rows)
+    with torch.no_grad(), accelerator.autocast():
+        named = _arguments_of_a_step(model, collator(probed).on(accelerator.device))
         before = model(**named).logits
-        where = _places(rows, named["input_ids"].shape)
-        changed = max(0, len(_samples(rows[:1])) - 2)  # what follows it stands in the same row, where it does in any
-        vocabulary = model.get_input_embeddings().num_embeddings
+        where = _places(probed, named["input_ids"].shape)
+        changed = max(0, len(_samples(probed[:1])) - 2)  # what follows it stands in the same row, where it does in any
+        vocabulary = accelerator.unwrap_model(model).get_input_embeddings().num_embeddings
         ids = named["input_ids"].clone()
         ids.view(-1)[where[changed]] = (ids.view(-1)[where[changed]] + 1) % vocabulary
         after = model(**named | {"input_ids": ids}).logits
@@ -54,7 +57,11 @@ def prove_isolation(trainer: FineTuner, packed_row: int) -> dict[str, Any] | Non
     flat_before, flat_after = (logits.flatten(0, 1) for logits in (before, after))
     moved = [_distance(flat_before[places], flat_after[places]) for places in where]
     apart = _distance(alone[0], flat_before[where[other]])
-    setting = {"attention": attention_of(model), "dtype": _name(before.dtype), "device": before.device.type}
+    setting = {
+        "attention": attention_of(accelerator.unwrap_model(model)),
+        "dtype": _name(before.dtype),
+        "device": before.device.type,
+    }
     _judge(moved, changed, apart, before.dtype, setting)
     facts = setting | {
         "samples": len(samples),
@@ -91,13 +98,10 @@ def _judge(moved: list[float], changed: int, apart: float, dtype: torch.dtype, s
         )
 
 
-def _probe(trainer: FineTuner, packed_row: int) -> list[dict[str, Any]]:
-    """The beginnings of the first samples of a packed row, and of one more row where batches have several."""
-    dataset: Any = trainer.train_dataset
-    numbers = [packed_row]
-    if trainer.args.per_device_train_batch_size > 1 and len(dataset) > 1:
-        numbers.append((packed_row + 1) % len(dataset))
-    return [_cut(dataset[number]) for number in numbers]
+def _probe(rows: Dataset, packed_row: int) -> list[dict[str, Any]]:
+    """The beginnings of the first samples of a packed row, and of one more row where there is one."""
+    numbers = [packed_row] if len(rows) == 1 else [packed_row, (packed_row + 1) % len(rows)]
+    return [_cut(rows[number]) for number in numbers]
 
 
 def _cut(row: dict[str, Any]) -> dict[str, Any]:
@@ -125,17 +129,15 @@ def _places(rows: list[dict[str, Any]], shape: tuple[int, ...]) -> list[np.ndarr
     return places
 
 
-def _arguments_of_a_step(trainer: FineTuner, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the trainer's own loss gives the model for these rows, but for labels and the fused head."""
-    model: Any = trainer.model
+def _arguments_of_a_step(model: Any, batch: Batch) -> dict[str, Any]:
+    """What the loss of a training step gives the model for these rows, but for labels and the fused head."""
     seen: list[dict[str, Any]] = []
     hook = model.register_forward_pre_hook(lambda _module, _args, named: seen.append(dict(named)), with_kwargs=True)
     try:
-        compute_loss: Any = trainer.compute_loss  # TRL leaves it untyped
-        compute_loss(model, trainer.inputs_of(rows))
+        trained_loss(model, batch.inputs)
     finally:
         hook.remove()
-    return {name: value for name, value in seen[0].items() if name not in ("labels", "fused_lm_head")}
+    return {name: value for name, value in seen[0].items() if name not in ("targets", "predicted_at")}
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -6,20 +6,18 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.config import Config
-from tasks.methods import Full, Method
-
-Dtype = Literal["auto", "float32", "bfloat16"]
-Attention = Literal["auto", "sdpa", "eager", "flash_attention_2", "flex_attention"]
+from tasks.trainer.config import Dtype, TrainingConfig
 
 
-class TrainingJob(Config):
-    """Train one model on packed sequences. All paths are local."""
+class TrainingJob(TrainingConfig):
+    """Train one model on packed sequences, as the configuration says. All paths are local."""
 
     base_model: Path
     """Folder of the model to start from: config, safetensors and tokenizer files."""
 
     sequences: list[Path] = Field(min_length=1)
-    """Parquet files of packed rows: `input_ids`, `labels` (-100 = not trained) and `position_ids`."""
+    """Parquet files of packed rows: `input_ids`, `labels` (-100 = not trained), `position_ids` and, where there are
+    any, `row_ids` and `roles` of the samples."""
 
     heldout: list[Path] = Field(default=[])
     """Parquet files of held-out rows with the same columns; empty = no held-out loss, the last step is kept."""
@@ -27,50 +25,14 @@ class TrainingJob(Config):
     output: Path
     """Folder for the results; made when missing."""
 
-    method: Method = Full()
-    """Which weights learn."""
+    adapter: Path | None = None
+    """Folder of an adapter in peft's format to go on from."""
 
-    learning_rate: float = Field(default=2e-5, gt=0)
-    """Highest learning rate of the schedule."""
+    checkpoints: Path | None = None
+    """Folder for `step-N` and `best-N`; None writes none to resume from."""
 
-    epochs: float = Field(default=1.0, gt=0)
-    """Passes over the sequences; may be a fraction."""
-
-    batch_size: int = Field(default=16, ge=1)
-    """Packed rows of one optimiser step."""
-
-    micro_batch_size: int = Field(default=1, ge=1)
-    """Packed rows of one forward pass; divides `batch_size`. Less memory, the same result but for rounding."""
-
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises from 0."""
-
-    weight_decay: float = Field(default=0.0, ge=0)
-    """AdamW's weight decay; norms and biases are spared."""
-
-    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
-
-    max_grad_norm: float = Field(default=1.0, ge=0)
-    """Longest gradient; longer ones are scaled down. 0 = unlimited."""
-
-    evaluations: int = Field(default=4, ge=1)
-    """How many times held-out loss is measured during training, evenly spread; the last step is one of them."""
-
-    seed: int = 0
-    """Seed of the row order, the adapters' start and dropout."""
-
-    dtype: Dtype = "auto"
-    """Precision of the computation; auto = bfloat16 on GPUs that support it, else float32."""
-
-    attention: Attention = "auto"
-    """Which attention computes; auto = flash_attention_2 where it is installed and fits, else sdpa, else eager."""
-
-    group_by_length: bool = False
-    """Whether rows of similar length share a batch; for rows of one sample each."""
-
-    gradient_checkpointing: bool = False
-    """Compute activations twice to save memory; about a third slower."""
+    resume_from: Path | None = None
+    """A `step-N` folder that an earlier process of the same job wrote, with its `best-N` beside it."""
 
     chat_template: str | None = None
     """Jinja template that was trained on; saved with the model where the base's tokenizer has another or none."""
@@ -80,15 +42,6 @@ class TrainingJob(Config):
 
     trust_remote_code: Literal[False] = False
     """Code that comes with a model is never run."""
-
-    @model_validator(mode="after")
-    def _micro_batches_fill_a_batch(self) -> Self:
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size is {self.micro_batch_size} and batch_size is {self.batch_size}; "
-                "micro_batch_size must divide batch_size. Change one of them."
-            )
-        return self
 
 
 class BenchmarkItems(Config):

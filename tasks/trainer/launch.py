@@ -1,5 +1,6 @@
 """Run a trainer module in a process of its own, relay what it says, and never leave it behind."""
 
+import math
 import os
 import queue
 import re
@@ -10,53 +11,40 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks.config import Config
 from tasks.trainer.child import PARENT_VARIABLE
+from tasks.trainer.environment import child_environment
 from tasks.trainer.events import parse
 
 POLL_SECONDS = 0.5
 """How long a wait for output may last: an exception sent to this thread is only seen between two waits."""
 
 GRACE_SECONDS = 5.0
-"""How long a child may take to end after SIGTERM before it is killed."""
+"""How long a child may take to end after SIGTERM before it is killed, where the caller gives it no longer."""
 
 QUOTED_LINES = 20
 """How many of the child's last lines an error quotes."""
 
-_WITHHELD = re.compile(r"^(PREFECT_|AWS_)|(_TOKEN|_KEY|_SECRET|_CREDENTIALS)$|PASSWORD|PASSWD", re.IGNORECASE)
-_URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-
-_CHILD_SETTINGS = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TQDM_DISABLE": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONIOENCODING": "utf-8",
-    # peft writes a set of layer names into the adapter's config: without this its order changes from run to run.
-    "PYTHONHASHSEED": "0",
-    # Idle threads sleep instead of spinning: with two runs on the same cores, training was 5 times faster.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # Deterministic matrix products on CUDA; must be set before torch is imported.
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    "FLASH_ATTENTION_DETERMINISTIC": "1",
-}
-
+_ROOT_CAUSE = re.compile(r"^\s*exitcode\s*:\s*(-?\d+)")
+"""In torchrun's report: how a process ended; the last one named is the first that failed."""
 
 Lines = queue.SimpleQueue[str | None]
 """The child's lines as they come; None after the last."""
 
 
+RESUMABLE = frozenset({"killed", "hung", "disk_full", "interrupted"})
+"""Kinds of failure that say nothing against the work itself, so that it may go on from its last checkpoint."""
+
+
 class TrainerFailed(RuntimeError):  # noqa: N818  # reads as what happened
-    """A trainer process did not finish. `kind`: diverged, out_of_memory, killed, timeout or crashed."""
+    """A trainer process did not finish. `kind`: diverged, out_of_memory, disk_full, interrupted, budget, hung, killed,
+    timeout or crashed."""
 
     def __init__(self, kind: str, message: str, *, exit_code: int | None, last_lines: list[str]) -> None:
         quoted = "\n".join(last_lines)
@@ -66,6 +54,31 @@ class TrainerFailed(RuntimeError):  # noqa: N818  # reads as what happened
         self.exit_code = exit_code
         """Exit code; negative = minus the signal's number; None when it had to be stopped."""
         self.last_lines = last_lines
+        self.transient = kind in RESUMABLE
+        """True where the same work may succeed a little later."""
+
+
+@dataclass
+class _Relay:
+    """Passes on what the child says, and keeps what an error will quote."""
+
+    on_event: Callable[[dict[str, Any]], None]
+    on_line: Callable[[str], None]
+    failure: dict[str, Any] | None = None
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=QUOTED_LINES))
+
+    def hear(self, line: str) -> None:
+        event = parse(line)
+        if event is None:
+            self.last_lines.append(line)
+            self.on_line(line)
+            return
+        if event["event"] == "failed" and self.failure is None:  # of several processes the first names the cause
+            self.failure = event
+        self.on_event(event)
+
+    def stopped(self, kind: str, message: str) -> TrainerFailed:
+        return TrainerFailed(kind, message, exit_code=None, last_lines=list(self.last_lines))
 
 
 def run(
@@ -75,60 +88,54 @@ def run(
     folder: Path,
     on_event: Callable[[dict[str, Any]], None],
     on_line: Callable[[str], None],
+    processes: int = 1,
+    trackers: Sequence[str] = (),
     timeout_seconds: float | None = None,
+    silence_seconds: float | None = None,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> None:
     """Run `python -m module folder/job.json` to its end; events and ordinary lines go to the callbacks.
 
-    Raises TrainerFailed when the child fails or passes the deadline. Whatever else is raised here (a callback's
-    error, KeyboardInterrupt, a cancelled task) stops the child first.
+    Several processes are started by torchrun. Raises TrainerFailed when the child fails, passes the deadline or is
+    silent for too long. Whatever else is raised here (a callback's error, KeyboardInterrupt, a cancelled task) stops
+    the child first: it has `grace_seconds` to end in order, in which its events are still heard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "job.json"
     path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
     cache = folder / "cache"
-    environment = child_environment(os.environ) | {"HF_HOME": str(cache), PARENT_VARIABLE: str(os.getpid())}
-    child = _start(module, path, environment)
+    environment = child_environment(os.environ, processes, trackers) | {
+        "HF_HOME": str(cache),
+        PARENT_VARIABLE: str(os.getpid()),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(math.ceil(grace_seconds)),
+    }
+    child = _start(module, path, environment, processes)
     waiting: Lines = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(child, waiting), daemon=True)
     reader.start()
-    last_lines: deque[str] = deque(maxlen=QUOTED_LINES)
-    failure: dict[str, Any] | None = None
+    relay = _Relay(on_event, on_line)
     try:
-        for line in _lines(waiting, timeout_seconds, last_lines):
-            event = parse(line)
-            if event is None:
-                last_lines.append(line)
-                on_line(line)
-            else:
-                failure = event if event["event"] == "failed" else failure
-                on_event(event)
-        _raise_on_failure(child.wait(), failure, list(last_lines))
+        for line in _lines(child, waiting, relay, timeout_seconds, silence_seconds):
+            relay.hear(line)
+        _raise_on_failure(child.wait(), relay, processes)
+    except TrainerFailed as failed:
+        # What hangs will not finish its step either.
+        _end(child, waiting, relay, GRACE_SECONDS if failed.kind == "hung" else grace_seconds)
+        raise
+    except BaseException:
+        _end(child, waiting, relay, grace_seconds)
+        raise
     finally:
-        _stop(child)
+        _kill(child)
         reader.join(GRACE_SECONDS)  # the pipe may only be closed when nobody reads from it
         _close(child)
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def child_environment(parent: Mapping[str, str]) -> dict[str, str]:
-    """The parent's variables without Prefect's and without secrets, and with the Hugging Face libraries offline."""
-    kept = {
-        name: value
-        for name, value in parent.items()
-        if not _WITHHELD.search(name) and not _URL_WITH_PASSWORD.search(value)
-    }
-    # The child imports this very package, and nothing that happens to lie in the working directory.
-    root = str(Path(__file__).resolve().parents[2])
-    search_path = os.pathsep.join(part for part in (root, kept.get("PYTHONPATH")) if part)
-    # One process trains on one device: with several in sight, TRL refuses to start.
-    device = kept.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    own = {"PYTHONPATH": search_path, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": device}
-    return kept | _CHILD_SETTINGS | own
-
-
-def _start(module: str, job: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+def _start(module: str, job: Path, environment: dict[str, str], processes: int) -> subprocess.Popen[str]:
+    several = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
     return subprocess.Popen(
-        [sys.executable, "-m", module, str(job.resolve())],
+        [sys.executable, "-m", *(several if processes > 1 else ()), module, str(job.resolve())],
         stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -139,23 +146,37 @@ def _start(module: str, job: Path, environment: dict[str, str]) -> subprocess.Po
     )
 
 
-def _lines(waiting: Lines, timeout_seconds: float | None, last_lines: deque[str]) -> Iterator[str]:
-    """The child's non-empty lines until it closes its output; raises TrainerFailed at the deadline."""
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+def _lines(
+    child: subprocess.Popen[str],
+    waiting: Lines,
+    relay: _Relay,
+    timeout_seconds: float | None,
+    silence_seconds: float | None,
+) -> Iterator[str]:
+    """The child's non-empty lines until it closes its output; raises TrainerFailed at a deadline."""
+    began = heard = time.monotonic()
     while True:
-        if deadline is not None and time.monotonic() > deadline:
-            raise TrainerFailed(
+        if timeout_seconds is not None and time.monotonic() > began + timeout_seconds:
+            raise relay.stopped(
                 "timeout",
                 f"it ran longer than {timeout_seconds:g} s and was stopped. Raise the limit or give it less work.",
-                exit_code=None,
-                last_lines=list(last_lines),
             )
         try:
             line = waiting.get(timeout=POLL_SECONDS)
         except queue.Empty:
+            silent = time.monotonic() - heard
+            if silence_seconds is not None and silent > silence_seconds:
+                raise relay.stopped(
+                    "hung",
+                    f"it was silent for {silence_seconds:g} s and was stopped. Steps or evaluations that take longer "
+                    "need a higher training.watching.silence_seconds.",
+                ) from None
+            if child.poll() is not None and silent > GRACE_SECONDS:
+                return  # it ended, and something that it started holds its output open
             continue
         if line is None:
             return
+        heard = time.monotonic()
         if line:
             yield line
 
@@ -167,10 +188,15 @@ def _read(child: subprocess.Popen[str], waiting: Lines) -> None:
     waiting.put(None)
 
 
-def _raise_on_failure(exit_code: int, failure: dict[str, Any] | None, last_lines: list[str]) -> None:
+def _raise_on_failure(exit_code: int, relay: _Relay, processes: int) -> None:
+    last_lines, failure = list(relay.last_lines), relay.failure
     if exit_code == 0 and failure is None:
         return
-    if failure is not None:
+    if processes > 1:
+        # A process that lost another one fails, too, and says so; torchrun tells which was the first.
+        causes = [int(found[1]) for line in last_lines if (found := _ROOT_CAUSE.match(line))]
+        exit_code = causes[-1] if causes else exit_code
+    if failure is not None and (exit_code >= 0 or processes == 1):
         kind, message = str(failure.get("kind", "crashed")), str(failure.get("message", ""))
     elif exit_code < 0:
         name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
@@ -180,15 +206,35 @@ def _raise_on_failure(exit_code: int, failure: dict[str, Any] | None, last_lines
     raise TrainerFailed(kind, message, exit_code=exit_code, last_lines=last_lines)
 
 
-def _stop(child: subprocess.Popen[str]) -> None:
-    """End the child if it still runs, politely first."""
-    if child.poll() is None:
-        child.terminate()
+def _end(child: subprocess.Popen[str], waiting: Lines, relay: _Relay, grace_seconds: float) -> None:
+    """Ask the child to end, and hear what it says meanwhile."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    deadline = time.monotonic() + grace_seconds
+    with suppress(Exception):
+        relay.on_event({"event": "stopping", "grace_seconds": grace_seconds})
+    while time.monotonic() < deadline:
         try:
-            child.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+            line = waiting.get(timeout=min(POLL_SECONDS, grace_seconds))
+            if line is None:
+                break
+            if line:
+                relay.hear(line)
+        except queue.Empty:
+            if child.poll() is not None:
+                return
+        except Exception:  # noqa: BLE001  # a callback that fails again; the first failure is the one to tell
+            return
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """End the child if it still runs. Processes that torchrun started die with it."""
+    if child.poll() is None:
+        child.kill()
+        child.wait()
 
 
 def _close(child: subprocess.Popen[str]) -> None:

@@ -12,7 +12,8 @@ import torch
 from tokenizers import Tokenizer as Backend
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
-from transformers.utils.import_utils import is_flash_attn_2_available
+
+from tasks.trainer.attention import VARLEN
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -29,8 +30,8 @@ TOKENIZER_FILES = (
 )
 
 
-VARIABLE_LENGTH = "flash_attention_2"
-"""The attention that is told where samples begin by cumulative lengths, not by a mask."""
+FLAT = (VARLEN, "flash_attention_2")
+"""The attentions that are told where samples begin by cumulative lengths, not by a mask."""
 
 
 class Tokenizer(Protocol):
@@ -69,7 +70,10 @@ def prepare_machine(dtype: str, seed: int) -> Machine:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory only guards against reading it before writing, at a cost on every allocation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from its stub
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():  # each process of a machine has a device of its own
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     return Machine(device, _compute_dtype(dtype, device))
 
 
@@ -89,8 +93,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return cast(Tokenizer, tokenizer)
 
 
-def load_model(folder: Path, dtype: torch.dtype, attention: str = "auto") -> Any:
-    """The causal language model of a folder, on the CPU. Only safetensors are read.
+def load_model(folder: Path, dtype: torch.dtype, attention: str = "auto", **settings: Any) -> Any:
+    """The causal language model of a folder, on the CPU unless the settings say otherwise. Only safetensors are read.
 
     Auto attention is sdpa where the architecture has it, else eager: transformers' own choice.
     """
@@ -103,23 +107,8 @@ def load_model(folder: Path, dtype: torch.dtype, attention: str = "auto") -> Any
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
+        **settings,
     )
-
-
-def load_model_to_train(folder: Path, dtype: torch.dtype, attention: str, machine: Machine) -> Any:
-    """The model of a folder with the attention asked for; auto is the variable-length one where this machine has it."""
-    flash = machine.device.type == "cuda" and machine.compute_dtype == torch.bfloat16 and is_flash_attn_2_available()
-    try:
-        return load_model(folder, dtype, VARIABLE_LENGTH if attention == "auto" and flash else attention)
-    except (ImportError, ValueError) as error:
-        if attention == "auto" and flash:
-            return load_model(folder, dtype)
-        if attention == "auto":
-            raise
-        raise ValueError(
-            f"training.attention is {attention}, which cannot be used with this model on this machine: {error} "
-            "Set it to auto."
-        ) from error
 
 
 def attention_of(model: Any) -> str:

@@ -1,5 +1,6 @@
 """`fettle plan` says exactly what will run, and why."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from tests.flows.conftest import Fettle
+from tests.stages.making import CHATML, byte_level, tokenizer_files
 
 pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
 
@@ -140,3 +142,115 @@ def test_recipe_errors_exit_2_with_path_and_nearest_name(fettle: Fettle, store: 
         assert answer.code == 2, setting
         assert words in answer.err
         assert "Traceback" not in answer.err
+
+
+QWEN_7B: dict[str, Any] = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152064,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+LORA_7B = [
+    "training={method: {kind: lora, rank: 16}, learning_rate: 2e-4, epochs: 2, batch_size: 16}",
+    "tokenization.max_length=2048",
+    "training.cost={device: h100, price_per_device_hour: 2.5, most: 10}",
+]
+"""Settings of a recipe whose base model is `large` in the workplace."""
+
+
+@pytest.fixture
+def large(workplace: Path) -> list[str]:
+    """Arguments that plan a LoRA of a model of Qwen2.5-7B's size, which has a configuration and no weights."""
+    tokenizer_files(workplace / "large", byte_level(), template=CHATML)
+    (workplace / "large" / "config.json").write_text(json.dumps(QWEN_7B))
+    return [each for setting in ("base_model=large", *LORA_7B) for each in ("--set", setting)]
+
+
+def training(fettle: Fettle, store: Path, *arguments: str) -> dict[str, Any]:
+    (found,) = [step["training"] for step in steps(fettle, store, *arguments) if step["verb"] == "train"]
+    told: dict[str, Any] = found
+    return told
+
+
+def test_a_7b_lora_recipe_is_planned_from_its_configuration(fettle: Fettle, tmp_path: Path, large: list[str]) -> None:
+    told = training(fettle, tmp_path / "new", *large)
+    assert told["parameters"] == 7_615_616_512  # what Qwen2.5-7B has
+    assert told["trainable"] == 40_370_176  # what peft counts
+    assert not told["has_weights"]
+    assert told["data"] is told["seconds"] is told["cost"] is None
+    memory, load = told["memory"], told["load"]
+    assert memory["weights"] == 2 * told["parameters"] + 4 * told["trainable"]
+    assert memory["optimiser"] == 8 * told["trainable"]
+    assert told["fits"]
+    assert (load["rows"], load["checkpointing"]) == (4, False)
+    assert 14 * 2**30 < memory["weights"] < sum(memory.values()) < 0.92 * 79.6 * 2**30
+
+    small = training(fettle, tmp_path / "new", *large, "--set", "training.cost.device=l4")
+    assert (small["load"]["rows"], small["load"]["checkpointing"], small["fits"]) == (4, True, True)
+    full = training(fettle, tmp_path / "new", *large, "--set", "training.method={kind: full}")
+    assert not full["fits"]
+
+
+def test_an_exact_plan_knows_steps_time_and_cost(fettle: Fettle, tmp_path: Path, large: list[str]) -> None:
+    told = training(fettle, tmp_path / "new", *large, "--exact")
+    data = told["data"]
+    assert data["steps"] == -(-data["rows"] * 2 // 16)
+    assert data["trained"] == 2 * data["tokens"]
+    # 4 operations a weight and token, at 40 % of an H100's 989 tera a second.
+    plain = 4 * (told["parameters"] - 152064 * 3584) * data["trained"] / (0.4 * 989e12)
+    assert told["seconds"] == pytest.approx(plain, rel=0.05)
+    assert told["cost"] == pytest.approx(told["seconds"] / 3600 * 2.5)
+    assert told["measured"] is None
+    shown = fettle("plan", "recipe.yaml", "--store", str(tmp_path / "new"), *large, COLUMNS="100").out
+    for words in ("7.62B parameters", "40.4M (0.53%) learn", "GiB of 79.6 GiB", "at 40% of its peak", "no weights"):
+        assert words in shown
+
+
+def test_a_model_without_weights_is_not_run(fettle: Fettle, tmp_path: Path, large: list[str]) -> None:
+    answer = fettle("run", "recipe.yaml", "--store", str(tmp_path / "new"), *large)
+    assert answer.code == 2
+    assert "holds no safetensors" in answer.err
+
+
+def test_time_comes_from_the_latest_run_of_the_same_model_and_method(fettle: Fettle, store: Path) -> None:
+    told = training(fettle, store)
+    assert told["measured"]["device"] == "cpu"
+    assert told["seconds"] == pytest.approx(told["data"]["trained"] / told["measured"]["tokens_per_second"])
+    assert told["memory"]["context"] == 0
+    assert training(fettle, store, "--set", "training.method={kind: lora}")["measured"] is None
+    assert training(fettle, store, "--set", "training.learning_rate=9e-4")["measured"] == told["measured"]
+
+
+def test_a_budget_that_a_measured_speed_breaks_is_refused(fettle: Fettle, store: Path) -> None:
+    hours = training(fettle, store)["seconds"] / 3600
+    budget = ["--set", f"training.cost.most_hours={hours / 2:.9f}"]
+    answer = fettle("plan", "recipe.yaml", "--store", str(store), *budget)
+    assert answer.code == 2
+    assert "refused: training would take" in answer.err
+    assert "cost.most_hours is" in answer.err
+    answer = fettle("plan", "recipe.yaml", "--store", str(store), "--json", *budget)
+    assert answer.code == 2
+    (told,) = [step["training"] for step in answer.json if step["training"]]
+    assert told["refused"]
+    closely = training(fettle, store, "--set", f"training.cost.most_hours={hours / 1.05:.9f}")
+    assert closely["over_budget"]
+    assert not closely["refused"]
+
+
+def test_advice_is_told_and_the_absurd_is_refused_by_plan_and_run(fettle: Fettle, store: Path) -> None:
+    fields = [each[0] for each in training(fettle, store, "--set", "training.weight_decay=0.5")["advice"]]
+    assert "training.weight_decay" in fields
+    for command in ("plan", "run"):
+        answer = fettle(command, "recipe.yaml", "--store", str(store), "--set", "training.learning_rate=3")
+        assert answer.code == 2
+        assert "training.learning_rate is 3; each step moves every weight" in answer.err
+    answer = fettle("plan", "recipe.yaml", "--store", str(store), "--set", "training.cost.device=h1000")
+    assert answer.code == 2
+    assert "training.cost.device is h1000" in answer.err

@@ -13,6 +13,7 @@ from tests.formats.making import asked, chat, sharegpt
 
 CHAT, SHAREGPT = chat(("user", "m"), ("assistant", "n")), sharegpt(("human", "s"), ("gpt", "t"))
 ALPACA, PAIR = {"instruction": "i", "output": "o"}, {"question": "q", "answer": "a"}
+TEXT = {"text": "x"}
 LABELLED, PREFERENCE = {"text": "x", "label": "l"}, {"prompt": "p", "chosen": "c", "rejected": "r"}
 
 
@@ -58,7 +59,7 @@ def test_rows_of_no_format_are_refused(row: dict[str, Any], cause: str) -> None:
 
 @pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.NAME)
 def test_a_named_format_is_not_guessed_at(each: Any) -> None:
-    rows = {"messages": CHAT, "sharegpt": SHAREGPT, "alpaca": ALPACA, "pairs": PAIR, "labelled": LABELLED}
+    rows = {"messages": CHAT, "sharegpt": SHAREGPT, "alpaca": ALPACA, "pairs": PAIR, "labelled": LABELLED, "text": TEXT}
     row = {name: value for other in rows.values() for name, value in other.items()} | {"prompt": "p"}
     row = {**row, "chosen": CHAT["messages"], "rejected": "r"}
     wanted = each.read({**rows, "preference": {**PREFERENCE, "chosen": CHAT["messages"]}}[each.NAME])

@@ -75,6 +75,18 @@ def test_training_figures_appear(page: Page) -> None:
     assert "1.664 → 1.391, lowest 1.374 at step 930" in page.text
     assert "59 min 14 s" in page.text
     assert "45 min 18 s" in page.text
+    assert "1,240 of 1,550, stopped early" in page.text
+    assert "Held-out minus training loss is 0.147 at step 1240" in page.text
+    assert "has risen to 1.391. Train for fewer epochs or gather more rows." in page.text
+
+
+def test_a_run_that_was_not_stopped_says_nothing_of_it() -> None:
+    training = EXAMPLE.training
+    assert training is not None
+    whole = training.model_copy(update={"planned_steps": training.steps, "diagnoses": ()})
+    text = Page(render(EXAMPLE.model_copy(update={"training": whole}))).text
+    assert "stopped early" not in text
+    assert "overfitting" not in text
 
 
 def test_every_text_appears(page: Page) -> None:

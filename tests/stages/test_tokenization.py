@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,15 @@ class Mixed:
         self.folder, self.store = folder, store
 
     def __call__(
-        self, rows: list[dict[str, Any]], tokenizer: Resource, heldout: float = 0.0, **mixing: Any
+        self,
+        rows: list[dict[str, Any]],
+        tokenizer: Resource,
+        heldout: float = 0.0,
+        beside: Sequence[Resource] = (),
+        **mixing: Any,
     ) -> Artifact:
-        ingested = ingest(
-            self.store, IngestionConfig(heldout_fraction=heldout), [source(self.folder / "faq.jsonl", rows)]
-        )
+        sources = [source(self.folder / "faq.jsonl", rows), *beside]
+        ingested = ingest(self.store, IngestionConfig(heldout_fraction=heldout), sources)
         deduplicated = deduplicate(
             self.store, DeduplicationConfig(), curate(self.store, LENIENT, ingested, tokenizer), []
         )
@@ -468,6 +472,19 @@ def test_turns_of_weight_zero_are_read_and_not_trained(mixed: Mixed, tokenizer: 
     assert answers(byte_level(), sequence) == ["Right answer.</s>"]
     assert "Wrong answer." in byte_level().decode(sequence["input_ids"])
     assert "1 turns have a loss weight" in made.warnings[0]
+
+
+def test_each_sample_is_told_with_its_role(mixed: Mixed, tokenizer: Resource, tmp_path: Path) -> None:
+    chats = [pair(f"Chat {n}?", f"{prose(n, 3)}.") for n in range(50)]
+    general = source(tmp_path / "chats.jsonl", chats, role="general")
+    rows = [pair(f"Question {n}?", f"{prose(100 + n, 3)}.") for n in range(50)]
+    artifact = mixed(rows, tokenizer, heldout=0.2, beside=[general], shares={"general": 0.5, "domain": 0.5})
+    made = tokenize(mixed.store, TokenizationConfig(max_length=256), artifact, tokenizer)
+    for table, origin in (("sequences", "mixture"), ("heldout", "heldout")):
+        roles = {row["id"]: row["role"] for row in mixed.store.rows(artifact, origin)}
+        told = list(mixed.store.rows(made, table))
+        assert {role for row in told for role in row["roles"]} == {"general", "domain"}
+        assert all(row["roles"] == [roles[each] for each in row["row_ids"]] for row in told)
 
 
 def test_packed_rows_hold_each_sample_as_often_as_it_is_shown(mixed: Mixed, tokenizer: Resource) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import masking_utils
+from transformers import AttentionInterface, masking_utils
 
 from tasks.methods import Full, Lora, Method
-from tasks.trainer.batches import PackedCollator
+from tasks.trainer.attention import VARLEN, varlen_attention
+from tasks.trainer.batches import Batch, PackedCollator
 from tasks.trainer.isolation import LeakError
 from tasks.trainer.job import TrainingJob
 from tasks.trainer.launch import TrainerFailed, run
@@ -46,7 +47,7 @@ def test_a_changed_sample_moves_no_other_logits(base: Path, attention: str) -> N
     first, second, third, alone = [0, 20, 21, 22], [0, 30, 31, 32, 33], [0, 40], [0, 50, 51, 52]
 
     def logits(changed: list[int]) -> torch.Tensor:
-        batch = collate([packed(changed, second, third), packed(alone)])
+        batch = collate([packed(changed, second, third), packed(alone)]).inputs
         assert batch["input_ids"].shape == (2, 11)
         with torch.no_grad():
             out: torch.Tensor = model(
@@ -66,7 +67,7 @@ def test_a_changed_sample_moves_no_other_logits(base: Path, attention: str) -> N
 def test_a_mask_or_a_cache_would_let_samples_leak(base: Path) -> None:
     """Why the collator makes none, and training uses no cache: transformers then overlooks the restarts."""
     model = load_model(base, torch.float32)
-    batch = PackedCollator(padding_id=1)([packed([0, 20, 21], [0, 30, 31])])
+    batch = PackedCollator(padding_id=1)([packed([0, 20, 21], [0, 30, 31])]).inputs
     mask = torch.ones_like(batch["input_ids"])
     with torch.no_grad():
         inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
@@ -78,15 +79,17 @@ def test_a_mask_or_a_cache_would_let_samples_leak(base: Path) -> None:
 
 
 def test_the_first_token_of_a_sample_and_padding_carry_no_loss() -> None:
-    batch = PackedCollator(padding_id=9)([packed([5, 6], [7, 8]), packed([5])])
+    made = PackedCollator(padding_id=9)([packed([5, 6], [7, 8]), packed([5])])
+    batch = made.inputs
     assert batch["labels"].tolist() == [[-100, 6, -100, 8], [-100] * 4]
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [5, 9, 9, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1], [0, 0, 1, 2]]
-    assert int(batch["tokens"]) == 5
+    assert batch["trained_at"].tolist() == [1, 3]
+    assert made.tokens == 5
 
 
 def test_for_variable_length_attention_rows_stand_behind_one_another() -> None:
-    batch = PackedCollator(padding_id=9, flat=True)([packed([5, 6], [7, 8, 9]), packed([4])])
+    batch = PackedCollator(padding_id=9, flat=True)([packed([5, 6], [7, 8, 9]), packed([4])]).inputs
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9, 4]]
     assert batch["labels"].tolist() == [[-100, 6, -100, 8, 9, -100]]
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 2, 0]]
@@ -114,7 +117,7 @@ def proven(job: TrainingJob) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["varlen", "sdpa", "eager"])
 @pytest.mark.parametrize("model", ["stories260K", "demo"])
 def test_every_run_on_packed_rows_proves_their_isolation(
     job: TrainingJob, model: str, attention: str, method: Method
@@ -138,30 +141,41 @@ def test_the_proof_holds_in_bfloat16(job: TrainingJob, method: Method) -> None:
     assert facts["alone_differs"] < 0.05
 
 
-def masked(collate: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    def leaking(self: PackedCollator, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = collate(self, rows)
-        return batch | {"attention_mask": torch.ones_like(batch["input_ids"])}
-
-    return leaking
+def masked(inputs: dict[str, Any]) -> dict[str, Any]:
+    return inputs | {"attention_mask": torch.ones_like(inputs["input_ids"])}
 
 
-def without_positions(collate: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    def leaking(self: PackedCollator, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return {name: value for name, value in collate(self, rows).items() if name != "position_ids"}
+def without_positions(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name != "position_ids"}
 
-    return leaking
+
+def without_bounds(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name not in ("position_ids", "cu_seq_lens_q")}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("fault", [masked, without_positions])
+@pytest.mark.parametrize(
+    ("attention", "fault"), [("sdpa", masked), ("sdpa", without_positions), ("varlen", without_bounds)]
+)
 def test_a_batch_that_lets_samples_leak_is_refused_before_the_first_step(
-    job: TrainingJob, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Any], method: Method, dtype: str
+    job: TrainingJob,
+    monkeypatch: pytest.MonkeyPatch,
+    attention: str,
+    fault: Callable[..., Any],
+    method: Method,
+    dtype: str,
 ) -> None:
-    monkeypatch.setattr(PackedCollator, "__call__", fault(PackedCollator.__call__))
-    with pytest.raises(LeakError, match=r"changing one sample moved the logits of another by .* \(sdpa, .*cpu\)"):
-        train(job.model_copy(update={"method": method, "dtype": dtype}))
+    collate = PackedCollator.__call__
+
+    def leaking(self: PackedCollator, rows: Sequence[dict[str, Any]]) -> Batch:
+        batch = collate(self, rows)
+        return batch._replace(inputs=fault(batch.inputs))
+
+    monkeypatch.setattr(PackedCollator, "__call__", leaking)
+    told = rf"changing one sample moved the logits of another by .* \({attention}, .*cpu\)"
+    with pytest.raises(LeakError, match=told):
+        train(job.model_copy(update={"method": method, "dtype": dtype, "attention": attention}))
     assert list(job.output.iterdir()) == []
 
 
@@ -183,13 +197,21 @@ def test_flash_attention_is_asked_for_where_it_cannot_be(job: TrainingJob) -> No
         train(job.model_copy(update={"attention": "flash_attention_2"}))
 
 
-def test_rows_of_one_sample_need_no_proof_unless_they_stand_in_one_batch(
-    job: TrainingJob, write_rows: WriteRows, tmp_path: Path
+def test_auto_takes_the_first_attention_that_keeps_samples_apart(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    single = [[row[0]] for row in ROWS]
-    update = {"sequences": [write_rows(tmp_path / "single.parquet", single)]}
-    assert proven(job.model_copy(update=update | {"micro_batch_size": 1})) is None
-    assert proven(job.model_copy(update=update))["samples"] == 2
+    assert proven(job)["attention"] == "varlen"
+
+    def overlooking(*args: Any, **named: Any) -> Any:
+        return varlen_attention(*args, **named | {"cu_seq_lens_q": None, "position_ids": None})
+
+    # The only way to an attention that is registered.
+    monkeypatch.setitem(AttentionInterface._global_mapping, VARLEN, overlooking)
+    assert proven(job)["attention"] == "sdpa"
+
+
+def test_a_single_sample_needs_no_proof(job: TrainingJob, write_rows: WriteRows, tmp_path: Path) -> None:
+    assert proven(job.model_copy(update={"sequences": [write_rows(tmp_path / "1.parquet", [[ROWS[0][0]]])]})) is None
 
 
 def test_the_parent_hears_of_the_proof(job: TrainingJob, tmp_path: Path) -> None:

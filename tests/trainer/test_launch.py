@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tasks.config import Config
+from tasks.trainer.environment import child_environment
 from tasks.trainer.events import MARKER, parse
-from tasks.trainer.launch import TrainerFailed, child_environment, run
+from tasks.trainer.launch import TrainerFailed, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +95,35 @@ def test_secrets_and_prefect_settings_stay_with_the_parent() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tracker", "shown"),
+    [("wandb", {"WANDB_API_KEY"}), ("mlflow", {"MLFLOW_TRACKING_URI"}), ("trackio", {"HF_TOKEN", "TRACKIO_TOKEN"})],
+)
+def test_a_tracker_gets_its_own_secrets_and_no_other(tracker: str, shown: set[str]) -> None:
+    secret = {
+        "WANDB_API_KEY": "x",
+        "MLFLOW_TRACKING_URI": "https://user:pass@host",
+        "HF_TOKEN": "x",
+        "TRACKIO_TOKEN": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "PREFECT_API_KEY": "x",
+    }
+    assert set(secret) & set(child_environment(secret, 1, [tracker])) == shown
+
+
+def test_what_trackio_writes_outlives_the_child() -> None:
+    """Its folder lies in the Hugging Face cache, and the child has one of its own that is removed."""
+    assert child_environment({"HF_HOME": "/data/hf"}, 1, ["trackio"])["TRACKIO_DIR"] == "/data/hf/trackio"
+    assert child_environment({"TRACKIO_DIR": "/data/t"}, 1, ["trackio"])["TRACKIO_DIR"] == "/data/t"
+    assert child_environment({"TRACKIO_SPACE_ID": "me/space"}, 1, ["trackio"])["HF_HUB_OFFLINE"] == "0"
+    assert child_environment({"TRACKIO_SPACE_ID": "me/space"}, 1, ["wandb"])["HF_HUB_OFFLINE"] == "1"
+
+
+def test_each_process_gets_a_device() -> None:
+    assert child_environment({}, 2)["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert child_environment({"CUDA_VISIBLE_DEVICES": "3,4,5"}, 2)["CUDA_VISIBLE_DEVICES"] == "3,4"
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
         ("raise child.Diverged('the loss is nan at step 3')", "diverged", "nan at step 3"),
@@ -101,12 +131,14 @@ def test_secrets_and_prefect_settings_stay_with_the_parent() -> None:
         ("raise RuntimeError('wrong shape')", "crashed", "RuntimeError: wrong shape"),
         ("print('last words'); os._exit(7)", "crashed", "exit code 7.*last words"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
+        ("open('/dev/full', 'w', buffering=1).write('x\\n')", "disk_full", "No space left on device"),
     ],
 )
 def test_a_failure_is_named(child: Child, tmp_path: Path, body: str, kind: str, words: str) -> None:
     with pytest.raises(TrainerFailed, match=f"(?s){words}") as failure:
         launch(child(body), tmp_path)
     assert failure.value.kind == kind
+    assert failure.value.transient == (kind in ("killed", "disk_full"))
 
 
 def test_the_deadline_stops_the_child(child: Child, tmp_path: Path) -> None:
@@ -118,10 +150,64 @@ def test_the_deadline_stops_the_child(child: Child, tmp_path: Path) -> None:
     assert not alive(int(failure.value.last_lines[0]))
 
 
-def test_an_interrupted_parent_stops_a_child_that_ignores_sigterm(
+def test_a_silent_child_is_hung_and_does_not_get_the_grace_of_a_working_one(
     child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.trainer.launch.GRACE_SECONDS", 0.5)
+    module = child("signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid()); time.sleep(60)")
+    started = time.monotonic()
+    with pytest.raises(TrainerFailed, match=r"silent for 1\.5 s.*silence_seconds") as failure:
+        launch(module, tmp_path, silence_seconds=1.5, grace_seconds=60)
+    assert failure.value.kind == "hung"
+    assert failure.value.transient
+    assert time.monotonic() - started < 10
+    assert not alive(int(failure.value.last_lines[0]))
+
+
+def test_a_child_that_speaks_is_not_hung(child: Child, tmp_path: Path) -> None:
+    body = "[(events.emit('alive'), time.sleep(0.4)) for _ in range(6)]"
+    events, _ = launch(child(body), tmp_path, silence_seconds=1.5)
+    assert [event["event"] for event in events] == ["alive"] * 6 + ["finished"]
+
+
+SAVES_AT_THE_END = """
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    print(os.getpid())
+    while not asked:
+        time.sleep(0.02)
+    time.sleep(1)
+    events.emit('checkpoint', step=7)
+    raise RuntimeError('asked to stop')
+"""
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, ValueError])
+def test_what_an_interrupted_child_says_to_its_end_is_heard(
+    child: Child, tmp_path: Path, interruption: type[BaseException]
+) -> None:
+    events: list[dict[str, Any]] = []
+    seen: list[int] = []
+
+    def interrupt(line: str) -> None:
+        if not seen:
+            seen.append(int(line))
+            raise interruption
+
+    with pytest.raises(interruption):
+        run(
+            child(SAVES_AT_THE_END.strip()),
+            Note(),
+            folder=tmp_path / "job",
+            on_event=events.append,
+            on_line=interrupt,
+            grace_seconds=30,
+        )
+    assert [event["event"] for event in events] == ["stopping", "checkpoint", "failed"]
+    assert not alive(seen[0])
+
+
+def test_an_interrupted_parent_stops_a_child_that_ignores_sigterm(child: Child, tmp_path: Path) -> None:
     seen: list[int] = []
 
     def interrupt(line: str) -> None:
@@ -130,8 +216,81 @@ def test_an_interrupted_parent_stops_a_child_that_ignores_sigterm(
 
     module = child("signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid()); time.sleep(60)")
     with pytest.raises(KeyboardInterrupt):
-        run(module, Note(), folder=tmp_path / "job", on_event=lambda _: None, on_line=interrupt)
+        run(
+            module,
+            Note(),
+            folder=tmp_path / "job",
+            on_event=lambda _: None,
+            on_line=interrupt,
+            grace_seconds=0.5,
+        )
     assert not alive(seen[0])
+
+
+def test_a_second_interruption_ends_the_child_at_once(child: Child, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def interrupt(said: Any) -> None:
+        if isinstance(said, str):
+            seen.append(int(said))
+        raise KeyboardInterrupt
+
+    module = child("signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid()); time.sleep(60)")
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(module, Note(), folder=tmp_path / "job", on_event=interrupt, on_line=interrupt, grace_seconds=60)
+    assert time.monotonic() - started < 20
+    assert not alive(seen[0])
+
+
+SEVERAL = """
+    rank = int(os.environ['RANK'])
+    events.emit('started', processes=int(os.environ['WORLD_SIZE']), devices=os.environ['CUDA_VISIBLE_DEVICES'])
+    print(f'pid {{os.getpid()}}', flush=True)
+    {then}
+"""
+
+
+def of_several(child: Child, then: str) -> str:
+    return child(SEVERAL.format(then=then).strip().replace("{{", "{").replace("}}", "}"))
+
+
+def pids(lines: list[str]) -> list[int]:
+    return [int(line.split()[1]) for line in lines if line.startswith("pid ")]
+
+
+def test_of_several_processes_the_one_that_failed_first_names_the_failure(child: Child, tmp_path: Path) -> None:
+    then = "os.kill(os.getpid(), signal.SIGKILL) if rank else time.sleep(60)"
+    with pytest.raises(TrainerFailed, match="SIGKILL") as failure:
+        launch(of_several(child, then), tmp_path, processes=2)
+    assert failure.value.kind == "killed"
+
+
+def test_several_processes_save_and_end_with_an_interrupted_parent(child: Child, tmp_path: Path) -> None:
+    """Each of them is asked by torchrun, and heard to its end."""
+    events: list[dict[str, Any]] = []
+    lines: list[str] = []
+
+    def interrupt(line: str) -> None:
+        lines.append(line)
+        if len(pids(lines)) == 2 and len(lines) == 2:
+            time.sleep(1)  # both listen by now
+            raise KeyboardInterrupt
+
+    module = of_several(child, SAVES_AT_THE_END.replace("print(os.getpid())", "").strip())
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            module,
+            Note(),
+            folder=tmp_path / "job",
+            on_event=events.append,
+            on_line=interrupt,
+            processes=2,
+            grace_seconds=30,
+        )
+    assert events[0] == {"event": "started", "processes": 2, "devices": "0,1"}
+    assert [event["event"] for event in events] == ["started", "stopping", "checkpoint", "failed", "failed"]
+    assert not any(map(alive, pids(lines)))
 
 
 @pytest.mark.parametrize("way", ["kernel signal", "end of input"])
@@ -142,14 +301,7 @@ def test_a_killed_parent_takes_its_child_along(child: Child, tmp_path: Path, way
     endless_input, no_linux = "os.dup2(os.pipe()[0], 0)", "sys.platform = 'any'"
     before = endless_input if way == "kernel signal" else no_linux
     module = child("print(os.getpid(), flush=True); time.sleep(60)", before=before)
-    parent_code = (
-        "import sys, pathlib; from tasks.trainer.launch import run; from tasks.config import Config\n"
-        "class Note(Config):\n    word: str = 'hello'\n"
-        f"run({module!r}, Note(), folder=pathlib.Path({str(tmp_path)!r}) / 'job', on_event=print,"
-        " on_line=lambda line: print(line, flush=True))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    with subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, env=environment) as parent:
+    with killable_parent(module, tmp_path) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert alive(pid)
@@ -159,6 +311,34 @@ def test_a_killed_parent_takes_its_child_along(child: Child, tmp_path: Path, way
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
+
+
+def test_a_killed_parent_takes_all_processes_along(child: Child, tmp_path: Path) -> None:
+    module = of_several(child, "time.sleep(60)")
+    with killable_parent(module, tmp_path, "processes=2") as parent:
+        assert parent.stdout is not None
+        lines: list[str] = []
+        while len(pids(lines)) < 2:
+            lines.append(parent.stdout.readline().decode().strip())
+        assert all(map(alive, pids(lines)))
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    deadline = time.monotonic() + 20
+    while any(map(alive, pids(lines))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, pids(lines)))
+
+
+def killable_parent(module: str, folder: Path, options: str = "") -> "subprocess.Popen[bytes]":
+    """A process that launches the module and prints what it says."""
+    code = (
+        "import sys, pathlib; from tasks.trainer.launch import run; from tasks.config import Config\n"
+        "class Note(Config):\n    word: str = 'hello'\n"
+        f"run({module!r}, Note(), folder=pathlib.Path({str(folder)!r}) / 'job', on_event=print,"
+        f" on_line=lambda line: print(line, flush=True), {options})"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
 
 
 def alive(pid: int) -> bool:

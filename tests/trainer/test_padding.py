@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.trainer.batches import UNTRAINED, PackedCollator, read_rows
+from tasks.trainer.batches import UNTRAINED, Batch, PackedCollator, read_rows
+from tasks.trainer.config import Watching
 from tasks.trainer.job import TrainingJob
 from tasks.trainer.models import load_model, load_tokenizer, padding_id
 from tasks.trainer.train import train
@@ -33,8 +34,10 @@ def job(base: Path, write_rows: WriteRows, tmp_path: Path) -> TrainingJob:
         base_model=base,
         sequences=[write_rows(tmp_path / "rows.parquet", ROWS)],
         output=tmp_path / "out",
+        epochs=1,
         batch_size=64,
         micro_batch_size=8,
+        attention="sdpa",  # the one that pads
         dtype="float32",
     )
 
@@ -75,7 +78,7 @@ def test_side_and_token_of_padding_change_neither_loss_nor_trained_positions(
     wanted = json.loads((base / "tokenizer.json").read_text())["model"]["vocab"].get(pad)
     assert tokenizer.pad_token_id == wanted
     rows = read_rows(job.sequences, tmp_path / "cache")
-    batch = PackedCollator(padding_id(tokenizer))([rows[0], rows[1]])
+    batch = PackedCollator(padding_id(tokenizer))([rows[0], rows[1]]).inputs
     trained = [row.nonzero()[:, 0].tolist() for row in batch["labels"] != UNTRAINED]
     assert trained == [[3, 4, 5, 6], [40, 41, 42, 43]]
     assert first_loss(job.model_copy(update={"base_model": folder})) == pytest.approx(naive(base, ROWS)[0], abs=1e-5)
@@ -88,7 +91,7 @@ def test_pad_equal_to_end_of_sequence_keeps_the_real_end_trained(
     tokenizer = load_tokenizer(configured(base, tmp_path / "base", pad_token="</s>"))
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == EOS
     rows = read_rows(job.sequences, tmp_path / "cache")
-    batch = PackedCollator(padding_id(tokenizer))([rows[0], rows[1]])
+    batch = PackedCollator(padding_id(tokenizer))([rows[0], rows[1]]).inputs
     short = len(ROWS[0][0][0])
     assert batch["input_ids"][0, short - 1 :].eq(EOS).all()  # the real end, and padding of the same id behind it
     assert batch["labels"][0, short - 1] == EOS
@@ -109,7 +112,7 @@ def test_rows_of_like_length_share_a_batch_when_they_are_grouped(
     collate = PackedCollator.__call__
     batches: list[list[int]] = []
 
-    def watched(self: PackedCollator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def watched(self: PackedCollator, rows: Sequence[dict[str, Any]]) -> Batch:
         if len(rows) == 4:  # the proof of isolation looks at two
             batches.append([len(row["input_ids"]) for row in rows])
         return collate(self, rows)
@@ -119,7 +122,7 @@ def test_rows_of_like_length_share_a_batch_when_they_are_grouped(
     for grouped in (False, True):
         batches.clear()
         update = {"group_by_length": grouped, "batch_size": 4, "micro_batch_size": 4, "output": tmp_path / str(grouped)}
-        train(job.model_copy(update=update))
+        train(job.model_copy(update=update | {"watching": Watching(preflight=False)}))
         assert sorted(length for batch in batches for length in batch) == sorted(len(row[0][0]) for row in ROWS)
         padding[grouped] = sum(max(batch) * len(batch) - sum(batch) for batch in batches)
     assert padding[True] < padding[False] / 4

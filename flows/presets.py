@@ -1,0 +1,67 @@
+"""Presets: settings of a scale, as a recipe names them in its `preset`; what the recipe itself says goes first."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_FOLDERS = (
+    Path(__file__).resolve().parents[1] / "deployments" / "presets",
+    Path(__file__).resolve().parent / "presets",
+)
+"""In a checkout presets lie under deployments, in an installed package beside the flows."""
+
+
+class PresetError(ValueError):
+    """A preset that is not there."""
+
+
+def preset_names() -> list[str]:
+    """What may be named. The demo's files lie there, too, but are whole recipes."""
+    return [path.stem for path in _files() if "sources" not in _read(path)]
+
+
+def with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's document with its preset below it, and without the name of that."""
+    told = {name: value for name, value in document.items() if name != "preset"}
+    name = document.get("preset")
+    if name is None:
+        return told
+    names = preset_names()
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise PresetError(f"preset is {name!r}, and there is none of that name; {hint}There are {', '.join(names)}")
+    (path,) = (path for path in _files() if path.stem == name)
+    return _over(told, _read(path))
+
+
+def _files() -> list[Path]:
+    folder = next((each for each in _FOLDERS if each.is_dir()), None)
+    if folder is None:
+        raise PresetError("no presets were installed with Fettle; install it again")
+    return sorted(folder.glob("*.yaml"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read
+
+
+def _over(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings, field by field; where both have one the upper's goes, but mappings are put together in turn."""
+    merged = dict(lower)
+    for name, value in upper.items():
+        below = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and not _of_other_kind(value, below):
+            merged[name] = _over(value, below)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _of_other_kind(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> bool:
+    """True where the fields of one, such as LoRA's rank, are unknown to the other, such as full training."""
+    return "kind" in upper and upper["kind"] != lower.get("kind")

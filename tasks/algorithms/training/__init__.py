@@ -1,0 +1,1 @@
+"""Judging a training run: before it starts, while it runs, and by what it has come to."""

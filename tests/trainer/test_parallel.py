@@ -1,0 +1,146 @@
+"""However a step is split, over micro-batches or processes, it is the same step."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from accelerate import Accelerator
+
+from tasks.methods import Full, Lora, Method
+from tasks.trainer import launch
+from tasks.trainer.attention import VARLEN
+from tasks.trainer.batches import PackedCollator, measure, read_rows
+from tasks.trainer.config import Watching
+from tasks.trainer.head import patch, trained_loss
+from tasks.trainer.job import TrainingJob
+from tasks.trainer.models import load_model
+from tasks.trainer.order import Order, Steps
+from tasks.trainer.train import train
+
+pytestmark = [
+    # peft still uses this name itself; transformers calls it deprecated.
+    pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning"),
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+Sample = tuple[list[int], int]
+WriteRows = Callable[[Path, Sequence[Sequence[Sample]]], Path]
+ROWS: list[list[Sample]] = [
+    [([0, *range(10 + n, 14 + n), 60, 61, 62, 1], 4), ([0, 20 + n, 60, 61, 1], 2 + n % 3)] * (1 + n % 3)
+    for n in range(18)
+]
+"""Rows of unequal length whose samples have unequal shares of trained tokens; 18 rows leave a last step of 2."""
+HELDOUT: list[list[Sample]] = [[([0, *range(30, 30 + n), 60, 61, 62, 1], n)] for n in (2, 5, 9)]
+LORA = Lora(rank=4, target_modules=["q_proj", "v_proj", "down_proj"])
+
+
+@pytest.fixture
+def job(base: Path, write_rows: WriteRows, tmp_path: Path) -> TrainingJob:
+    return TrainingJob(
+        base_model=base,
+        sequences=[write_rows(tmp_path / "rows.parquet", ROWS)],
+        heldout=[write_rows(tmp_path / "heldout.parquet", HELDOUT)],
+        output=tmp_path / "single",
+        learning_rate=5e-3,
+        epochs=2,
+        batch_size=8,
+        micro_batch_size=2,
+        evaluations=2,
+        dtype="float32",
+    )
+
+
+@pytest.mark.parametrize("flat", [True, False], ids=["behind one another", "padded"])
+def test_gradients_do_not_depend_on_how_a_batch_is_split(job: TrainingJob, flat: bool, tmp_path: Path) -> None:
+    rows = read_rows(job.sequences, tmp_path / "cache")
+    trained = measure(rows).trained
+    model = load_model(job.base_model, torch.float32, VARLEN if flat else "sdpa")
+    patch(model)
+    gradients: dict[tuple[int, int], torch.Tensor] = {}
+    for size, processes in ((8, 1), (4, 1), (2, 1), (1, 1), (2, 2)):
+        model.zero_grad()
+        for rank in range(processes):
+            order = Order(len(rows), 1, 8, 0)
+            steps = Steps(
+                rows, order, PackedCollator(0, flat), micro_batch_size=size, rank=rank, processes=processes
+            )
+            tokens = int(trained[order.step(1)].sum())
+            for batch in steps[1]:
+                (trained_loss(model, batch.inputs) * batch.counts / tokens).backward()
+        gradients[size, processes] = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+    whole = gradients.pop((8, 1))
+    assert whole.norm() > 0.1
+    for split, gradient in gradients.items():
+        assert (gradient - whole).norm() / whole.norm() < 1e-6, split
+
+
+def test_the_order_of_rows_does_not_depend_on_processes_or_micro_batches(job: TrainingJob, tmp_path: Path) -> None:
+    rows = read_rows(job.sequences, tmp_path / "cache")
+    order = Order(len(rows), 2.5, 8, seed=3)
+    assert order.steps == 6
+    stream = np.concatenate([order.step(number) for number in range(order.steps)])
+    assert [sorted(stream[at : at + 18]) for at in (0, 18)] == [list(range(18))] * 2
+    assert len(set(stream[36:])) == 9
+    assert list(stream[:18]) != list(stream[18:36])
+    for size, processes in ((8, 1), (1, 1), (2, 2), (1, 4)):
+        shares = [
+            Steps(rows, order, PackedCollator(0), micro_batch_size=size, rank=rank, processes=processes)
+            for rank in range(processes)
+        ]
+        for number in range(order.steps):
+            mine = [share.micro_batches(number) for share in shares]
+            assert len({len(each) for each in mine}) == 1
+            turns = [each for turn in zip(*mine, strict=True) for each in turn]
+            assert list(np.concatenate(turns)) == list(order.step(number))
+
+
+@pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_give_the_losses_of_one(job: TrainingJob, parallel: str, method: Method, tmp_path: Path) -> None:
+    single = job.model_copy(update={"method": method})
+    train(single)
+    told = single.model_copy(update={"output": tmp_path / "double", "processes": 2, "parallel": parallel})
+    events = run(told, tmp_path / "double-run")
+    assert {event["processes"] for event in events if event["event"] == "started"} == {2}
+    one, two = (pq.read_table(each.output / "metrics.parquet").to_pylist() for each in (single, told))
+    assert [row["sequences"] for row in one] == [row["sequences"] for row in two]
+    for name in ("loss", "heldout_loss"):
+        pairs = [(first[name], second[name]) for first, second in zip(one, two, strict=True)]
+        assert all((a is None) == (b is None) for a, b in pairs)
+        assert max(abs(a - b) for a, b in pairs if a is not None) < 1e-4, name
+    ids = torch.tensor([[0, 12, 13, 60, 61]])
+    with torch.no_grad():
+        logits = [load_model(each.output / "model", torch.float32)(ids).logits for each in (single, told)]
+    assert torch.allclose(*logits, atol=1e-3)
+
+
+def test_a_run_of_two_processes_resumes_as_one(job: TrainingJob, tmp_path: Path) -> None:
+    """And with FSDP as with DDP: checkpoints do not tell how many wrote them."""
+    train(job)
+    update = {"processes": 2, "parallel": "fsdp", "output": tmp_path / "double", "checkpoints": tmp_path / "kept"}
+    told = job.model_copy(update={**update, "watching": Watching(checkpoint_minutes=0)})
+    run(told, tmp_path / "double-run")
+    resumed = {"output": tmp_path / "on", "checkpoints": tmp_path / "kept", "resume_from": tmp_path / "kept" / "step-3"}
+    train(job.model_copy(update=resumed))
+    one, on = (pq.read_table(path / "metrics.parquet").to_pylist() for path in (tmp_path / "single", tmp_path / "on"))
+    assert [row["step"] for row in one] == [row["step"] for row in on]
+    assert max(abs(a["loss"] - b["loss"]) for a, b in zip(one[1:], on[1:], strict=True)) < 1e-4
+
+
+def run(job: TrainingJob, folder: Path) -> list[dict[str, object]]:
+    events: list[dict[str, object]] = []
+    lines: list[str] = []
+    launch.run(
+        "tasks.trainer.train",
+        job,
+        folder=folder,
+        on_event=events.append,
+        on_line=lines.append,
+        processes=job.processes,
+    )
+    return events
