@@ -169,7 +169,10 @@ def _parser() -> argparse.ArgumentParser:
     gc.add_argument("--dry-run", action="store_true", help="only list it")
     gc.add_argument("--keep-runs", type=_count, default=10, metavar="N", help="newest runs of each recipe to keep (10)")
     gc.add_argument(
-        "--older-than", type=_hours, default=6.0, metavar="HOURS", help="leave alone what is younger than this (6)"
+        "--older-than",
+        type=_hours,
+        metavar="HOURS",
+        help="leave alone what is younger than this (6; checkpoints of unfinished trainings 168)",
     )
     gc.add_argument("--remove", metavar="ARTIFACT", help="remove one artifact, as a corrupt one")
     demo = add("demo", parents=[shared], help="the whole pipeline on made data: a fintech assistant")

@@ -16,6 +16,7 @@ from flows.finetune import RefusedError, Result, finetune
 from flows.forecast import Forecast, require_sound
 from flows.forecast_shown import show_forecast
 from flows.planning import Step, foretell
+from flows.presets import preset_names
 from flows.recipe import Recipe, RecipeError, find_inputs, load_recipe
 from flows.row_changes import row_changes
 from flows.server import Server, ServerError
@@ -266,7 +267,8 @@ def gc(options: argparse.Namespace) -> int:
         if garbage[0].path.count("/") != 1 or garbage[0].path.split("/")[0] in (registry.FOLDER, runs.FOLDER):
             raise RecipeError(f"--remove {options.remove}: give one artifact as stage/fingerprint")
     else:
-        garbage = find_garbage(store, keep_runs=options.keep_runs, older_than_seconds=3600 * options.older_than)
+        older_than_seconds = None if options.older_than is None else 3600 * options.older_than
+        garbage = find_garbage(store, keep_runs=options.keep_runs, older_than_seconds=older_than_seconds)
     freed = sum(item.bytes for item in garbage) if options.dry_run else remove(store, garbage)
     if options.json:
         terminal.answer({"dry_run": options.dry_run, "bytes": freed, "garbage": [g.model_dump() for g in garbage]})
@@ -312,8 +314,11 @@ def schema(options: argparse.Namespace) -> int:
 
 
 def recipe_schema() -> str:
-    """The schema, as it is committed."""
-    return json.dumps(Recipe.model_json_schema(), indent=1) + "\n"
+    """The schema, as it is committed; a preset is no part of a recipe, but of the file that it is written in."""
+    schema = Recipe.model_json_schema()
+    preset = {"description": "Settings of a scale, below what the recipe itself says.", "enum": preset_names()}
+    schema["properties"] = {"preset": preset, **schema["properties"]}
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def schema_path() -> Path:

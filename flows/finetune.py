@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.forecast import require_sound
 from flows.recipe import Inputs, Recipe, find_inputs
 from flows.recording import Recorder
 from tasks.artifacts import runs
@@ -58,6 +59,7 @@ def _run_name() -> str:
 @flow(name="finetune", flow_run_name=_run_name)
 def finetune(recipe: Recipe, store_uri: str = DEFAULT_STORE) -> Result:
     """Fine-tune a base model on the recipe's data, measure it, and publish it if the gate lets it through."""
+    require_sound(recipe)
     store = Store(store_uri)
     store.probe()
     record = Recorder(store, runs.begin(recipe.name, recipe.model_dump(mode="json")))

@@ -23,6 +23,14 @@ def preset_names() -> list[str]:
     return [path.stem for path in _files() if "sources" not in _read(path)]
 
 
+def preset_file(name: str) -> Path:
+    """Where a preset or a recipe of the demo lies."""
+    found = [path for path in _files() if path.stem == name]
+    if not found:
+        raise PresetError(f"no preset {name}.yaml was installed with Fettle; install it again")
+    return found[0]
+
+
 def with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's document with its preset below it, and without the name of that."""
     told = {name: value for name, value in document.items() if name != "preset"}
@@ -34,8 +42,7 @@ def with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""
         raise PresetError(f"preset is {name!r}, and there is none of that name; {hint}There are {', '.join(names)}")
-    (path,) = (path for path in _files() if path.stem == name)
-    return _over(told, _read(path))
+    return _over(told, _read(preset_file(str(name))))
 
 
 def _files() -> list[Path]:

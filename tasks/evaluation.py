@@ -30,7 +30,8 @@ from tasks.config import Config
 from tasks.conversation import Message, answer_text
 from tasks.heldout import write_heldout
 from tasks.trainer import launch
-from tasks.trainer.job import BenchmarkItems, Dtype, ScoringJob
+from tasks.trainer.config import Dtype
+from tasks.trainer.job import BenchmarkItems, ScoringJob
 
 SCORER = "tasks.trainer.scoring"
 HELDOUT_ANSWERS = "held-out answers"

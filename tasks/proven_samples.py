@@ -99,7 +99,7 @@ class Side:
     def cut(self, most: int, too_long: TooLong) -> None:
         """Keep what fits; a conversation of which nothing is left is gone."""
         if self.one_text and too_long == "split":
-            too_long = "turn"  # a part without its question is no measure
+            too_long = "cut"  # a part without its question is no measure, so only the first is used
         pieces = self.samples.cut(most, too_long)
         self.pieces = pieces.chosen(self._usable()[pieces.sample])
         used = np.bincount(self.row[self.pieces.sample], minlength=self.rows.num_rows)

@@ -19,12 +19,13 @@ from tasks.artifacts.lineage import Node, ancestors, tree
 from tasks.artifacts.manifest import Artifact, Counts, Manifest
 from tasks.artifacts.store import Attempt, Store
 from tasks.caching import RETRY_RULE, stage
-from tasks.config import Config
+from tasks.config import Config, flat
 from tasks.reporting.audit import audit_facts
 from tasks.reporting.card import card
 from tasks.reporting.facts import (
     AdviceFacts,
     CurvePoint,
+    DiagnosisFacts,
     Facts,
     ForgottenFacts,
     LineageFacts,
@@ -199,8 +200,16 @@ def _training(store: Store, trained: Artifact) -> TrainingFacts:
         trainable_parameters=facts["trainable_parameters"],
         tokens=facts["tokens"],
         tokens_per_second=facts["tokens_per_second"],
-        settings={**{f"method.{k}": str(v) for k, v in method.items() if k != "kind"}, **settings},
+        settings=flat({"method": {k: v for k, v in method.items() if k != "kind"}, **settings}),
         curve=tuple(curve),
+        seconds=facts["seconds"],
+        steps=facts["steps"],
+        planned_steps=facts["planned_steps"],
+        best_step=facts["best_step"],
+        diagnoses=tuple(
+            DiagnosisFacts(name=each["name"], sentence=each["sentence"], advice=each["advice"])
+            for each in facts["diagnoses"]
+        ),
     )
 
 

@@ -36,7 +36,7 @@ GRACE_SECONDS = 120.0
 SECONDS_BETWEEN_LINES = 30.0
 
 
-@stage("training", version=3)
+@stage("training", version=2)
 def train(
     out: Attempt, config: TrainingConfig, tokenized: Artifact, base_model: Resource, adapter: Resource | None = None
 ) -> None:

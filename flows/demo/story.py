@@ -11,6 +11,7 @@ from flows import commands, terminal
 from flows.cli import DONE, REFUSED
 from flows.demo.corpus import Fault, Place, write_corpus
 from flows.finetune import Result
+from flows.presets import preset_file
 from flows.recipe import load_recipe
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
@@ -68,17 +69,8 @@ def lay_out(folder: Path, preset: str) -> Path:
     here = Path(str(resources.files("flows.demo")))
     shutil.copytree(here / "base_model", folder / "base_model", dirs_exist_ok=True)
     target = folder / f"{preset}.yaml"
-    shutil.copyfile(_preset(preset), target)
+    shutil.copyfile(preset_file(preset), target)
     return target
-
-
-def _preset(name: str) -> Path:
-    root = Path(__file__).resolve().parents[2]
-    # In a checkout presets lie under deployments, in an installed package beside the flows.
-    for folder in (root / "deployments" / "presets", root / "flows" / "presets"):
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
-    raise FileNotFoundError(f"no preset {name}.yaml was installed with Fettle; install it again")
 
 
 def row_fates(store: Store, result: Result) -> dict[Origin, str]:

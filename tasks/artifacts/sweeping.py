@@ -14,6 +14,9 @@ from tasks.config import Config
 LONGEST_RUN_SECONDS = 7 * 24 * 3600
 """A run whose record says "running" keeps its artifacts for so long after its last sign of life."""
 
+LEFTOVER_SECONDS, UNFINISHED_SECONDS = 6 * 3600, 7 * 24 * 3600
+_UNFINISHED = "checkpoints of an unfinished training"
+
 # Only what Fettle itself names so is ever garbage: a store may lie in a folder that holds other things.
 _ADDRESS = r"[a-z][a-z0-9_-]*/[0-9a-f]{16}"
 _DRAFT = r"\.[^/]+\.[0-9a-f]{8}"
@@ -38,13 +41,14 @@ class Garbage(Config):
     why: str
 
 
-def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float = 6 * 3600) -> list[Garbage]:
+def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float | None = None) -> list[Garbage]:
     """What may be removed, without removing it.
 
     Leftovers (attempts without a manifest of theirs, claims of dead publications, drafts) must be unchanged for
     `older_than_seconds`, so that a running attempt is never taken for a dead one; so must the checkpoints of a training
-    that did not finish, of which the youngest counts. Committed artifacts must be needed by no published model, by none
-    of the newest `keep_runs` runs of any recipe and by no run that is under way.
+    that did not finish, of which the youngest counts. When not set, that is 6 hours, and 7 days for such checkpoints:
+    a training that failed on Friday can go on on Monday. Committed artifacts must be needed by no published model, by
+    none of the newest `keep_runs` runs of any recipe and by no run that is under way.
     """
     store.require_marker("looking for garbage")
     entries = store.files.entries("")
@@ -58,8 +62,14 @@ def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float
     return [
         Garbage(path=unit, bytes=sum(entry.bytes for entry in group.values()), why=why + _names(unit, group))
         for (unit, why), group in sorted(groups.items())
-        if min(entry.age_seconds for entry in group.values()) >= older_than_seconds
+        if min(entry.age_seconds for entry in group.values()) >= _age(why, older_than_seconds)
     ]
+
+
+def _age(why: str, asked_seconds: float | None) -> float:
+    if asked_seconds is not None:
+        return asked_seconds
+    return UNFINISHED_SECONDS if why == _UNFINISHED else LEFTOVER_SECONDS
 
 
 def _names(unit: str, paths: Iterable[str]) -> str:
@@ -87,7 +97,7 @@ def _garbage_unit(path: str, entries: dict[str, Entry], needed: dict[str, Manife
         return None if is_record else (unit, "a file left by an interrupted write")
     manifest = needed.get(address)
     if match.lastgroup == "checkpoints":
-        return unit, "checkpoints of a finished training" if committed else "checkpoints of an unfinished training"
+        return unit, "checkpoints of a finished training" if committed else _UNFINISHED
     if manifest is None:
         return None if committed else (unit, "left by an attempt that never committed")
     return None if unit == f"{address}/{manifest.attempt}" else (unit, "left by an attempt that another one overtook")

@@ -35,7 +35,7 @@ class Qlora(AdapterMethod):
 
     def prepare(self, model: Any, adapter: Path | None = None) -> Any:
         """The quantised model with adapters in float32 beside its weights."""
-        from bitsandbytes.nn import Linear4bit
+        from bitsandbytes.nn import Linear4bit  # type: ignore[attr-defined]  # its own __all__ lacks it
 
         for layer in model.modules():
             if isinstance(layer, Linear4bit):

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 GROUP_COST = 10_000
-"""What one more group costs, in pairs of tokens that attention compares; a fourth or four times of it changes little."""
+"""What one more group costs, in pairs of tokens that attention compares; four times as much changes little."""
 
 MOST_GROUPED = 512
 """Samples are grouped in steps of their count over this, so that the search stays short in rows of very many."""

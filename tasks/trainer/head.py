@@ -13,10 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
+from tasks.algorithms.training.memory import LOGITS_AT_ONCE
 from tasks.trainer.batches import UNTRAINED
-
-CHUNK = {"cpu": 2**22, "cuda": 2**28}
-"""How many logits are at hand at a time: on CPUs few, for their caches; on GPUs many, for large products."""
 
 LEAST_TOKENS = 256
 """Of a chunk, however large the vocabulary: each reads the whole weight, and adds to the whole of its gradient."""
@@ -98,7 +96,7 @@ def head_loss(
     hidden: torch.Tensor, head: Any, targets: torch.Tensor, scale: float = 1.0, cap: float | None = None
 ) -> torch.Tensor:
     """Summed negative log-likelihood, float32, of targets (tokens,) by hidden states (tokens, width) and a head."""
-    tokens = max(LEAST_TOKENS, CHUNK.get(hidden.device.type, CHUNK["cuda"]) // head.weight.shape[0])
+    tokens = max(LEAST_TOKENS, LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE["cuda"]) // head.weight.shape[0])
     if type(head) is torch.nn.Linear:
         arguments = (hidden, head.weight, head.bias, targets, tokens, scale, cap)
         loss: torch.Tensor = _HeadLoss.apply(*arguments)  # type: ignore[no-untyped-call]

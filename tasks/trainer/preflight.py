@@ -5,7 +5,7 @@ import math
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
+from tasks.algorithms.training.memory import SPARE, micro_batches
 from tasks.algorithms.training.smoke import Generation, judge
 from tasks.config import Config
 from tasks.trainer.batches import UNTRAINED, Batch, Extent, PackedCollator
@@ -26,12 +27,6 @@ from tasks.trainer.journal import Journal
 from tasks.trainer.loop import Loop
 from tasks.trainer.models import Tokenizer
 from tasks.trainer.order import rows_at
-
-ENOUGH_TOKENS = {"cpu": 4096, "cuda": 16384}
-"""Tokens of a forward pass, above which a larger one is hardly faster."""
-
-SPARE = 0.08
-"""Share of a GPU's memory that is left free: fragments, and what other batches need more."""
 
 SMOKE_STEPS, SMOKE_SHARE, FEWEST_STEPS = 100, 0.05, 20
 PROMPTS, ANSWER_TOKENS = 4, 64
@@ -84,12 +79,9 @@ class Trial:
 
     def _sizes(self) -> list[int]:
         """Micro-batches to try, the largest first; all divide a process's share of the batch."""
-        share = self.job.batch_size // self.accelerator.num_processes
-        most = self.job.micro_batch_size
-        if most is None:
-            device = "cuda" if self.accelerator.device.type == "cuda" else "cpu"
-            most = max(1, ENOUGH_TOKENS[device] // int(self.extent.lengths.max()))
-        return [size for size in range(min(most, share), 0, -1) if share % size == 0]
+        share, longest = self.job.batch_size // self.accelerator.num_processes, int(self.extent.lengths.max())
+        device: Literal["cpu", "cuda"] = "cuda" if self.accelerator.device.type == "cuda" else "cpu"
+        return micro_batches(share, longest, device, self.job.micro_batch_size)
 
     def _peak_bytes(self, size: int) -> int | None:
         """Memory that a step with the longest rows needs; None where there is not so much."""

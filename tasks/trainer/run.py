@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,7 +140,7 @@ def prepare(job: TrainingJob, machine: Machine, rows: Dataset, heldout: Dataset 
     # Full training in bfloat16 keeps float32 weights and computes in bfloat16: steps of a usual learning rate are
     # smaller than bfloat16 can add to a weight. Frozen weights never change, so they may be held in bfloat16.
     dtype = torch.float32 if job.method.trains_base else machine.compute_dtype
-    settings = _settings_of(job.resume_from)
+    settings = _settings_of(job)
     asked = job.attention if settings is None else settings.attention
     model = load_model(job.base_model, dtype, "auto", **job.method.load_settings(machine.device.type))
     _refuse_misfits(job, extent, model)
@@ -238,11 +237,14 @@ def _learning(job: TrainingJob, parameters: int, trainable: int) -> Learning:
     return "some weights" if trainable < parameters else "every weight"
 
 
-def _settings_of(checkpoint: Path | None) -> Settings | None:
-    if checkpoint is None:
+def _settings_of(job: TrainingJob) -> Settings | None:
+    """Those of the checkpoint to go on from; with a smaller micro-batch where memory ran out since."""
+    if job.resume_from is None:
         return None
-    saved = resuming.read_json(checkpoint, resuming.SETTINGS)
-    return Settings.model_validate({name: value for name, value in saved.items() if name in Settings.model_fields})
+    saved = resuming.read_json(job.resume_from, resuming.SETTINGS)
+    settings = Settings.model_validate({name: value for name, value in saved.items() if name in Settings.model_fields})
+    size = min(settings.micro_batch_size, job.micro_batch_size or settings.micro_batch_size)
+    return settings.model_copy(update={"micro_batch_size": size})
 
 
 def _isolated(
@@ -264,7 +266,7 @@ def _isolated(
         except LeakError:
             if name == names[-1]:
                 raise
-        except (ImportError, ValueError) as error:
+        except (ImportError, RuntimeError, ValueError) as error:
             if len(names) == 1:
                 raise ValueError(
                     f"training.attention is {name}, which cannot be used with this model on this machine: {error} "

@@ -6,6 +6,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from tasks.config import flat
 from tasks.trainer.job import TrainingJob
 from tasks.trainer.journal import Journal
 
@@ -29,7 +30,9 @@ class Tracking:
         """Open the trackers."""
         hidden = {"base_model", "sequences", "heldout", "output", "checkpoints", "resume_from", "chat_template"}
         settings = self.job.model_dump(mode="json", exclude=hidden | {"watching", "cost", "end_ids", "adapter"})
-        self.accelerator.init_trackers("fettle", config=_flat(settings))
+        self.accelerator.init_trackers(
+            "fettle", config={name: _plain(value) for name, value in flat(settings).items() if value is not None}
+        )
         for row in journal.history:
             self._tell(row)
 
@@ -55,12 +58,6 @@ class Tracking:
         self.accelerator.log({name: value for name, value in named.items() if value is not None}, step=row["step"])
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `method.rank`, in the few types that all trackers take."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            found[prefix + name] = value if isinstance(value, int | float | str | bool) else str(value)
-    return found
+def _plain(value: Any) -> Any:
+    """One of the few types that all trackers take."""
+    return value if isinstance(value, int | float | str | bool) else str(value)

@@ -160,7 +160,7 @@ def best_of_trl(folder: Path, size: Size) -> Found:
 
     attention = "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
     found = []
-    for rows in (1, 2, 4):
+    for rows in (each for each in (1, 2, 4) if size.rows_per_step % each == 0):
         for checkpointing in (False, True):
             asked = json.dumps([str(folder), rows, checkpointing, attention, size])
             command = [sys.executable, "-m", "tests.gpu.bench_training", "--trl", asked]

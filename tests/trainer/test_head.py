@@ -55,7 +55,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks, the last of them not full."""
-    monkeypatch.setitem(head.CHUNK, "cpu", 1)
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", {"cpu": 1, "cuda": 1})
     monkeypatch.setattr(head, "LEAST_TOKENS", 4)
 
 

@@ -1,7 +1,5 @@
 """However a step is split, over micro-batches or processes, it is the same step."""
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +7,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from accelerate import Accelerator
 
 from tasks.methods import Full, Lora, Method
 from tasks.trainer import launch
@@ -66,9 +63,7 @@ def test_gradients_do_not_depend_on_how_a_batch_is_split(job: TrainingJob, flat:
         model.zero_grad()
         for rank in range(processes):
             order = Order(len(rows), 1, 8, 0)
-            steps = Steps(
-                rows, order, PackedCollator(0, flat), micro_batch_size=size, rank=rank, processes=processes
-            )
+            steps = Steps(rows, order, PackedCollator(0, flat), micro_batch_size=size, rank=rank, processes=processes)
             tokens = int(trained[order.step(1)].sum())
             for batch in steps[1]:
                 (trained_loss(model, batch.inputs) * batch.counts / tokens).backward()

@@ -82,7 +82,9 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_bits(
     train(job)
     inside = [step for step in range(1, STEPS - 1) if step % STEPS_AN_EPOCH]
     step = STEPS_AN_EPOCH if between_epochs else random.choice(inside)
-    events = stopped_at(job.model_copy(update={"output": tmp_path / "cut", "checkpoints": tmp_path / "one"}), step, sent)
+    events = stopped_at(
+        job.model_copy(update={"output": tmp_path / "cut", "checkpoints": tmp_path / "one"}), step, sent
+    )
     if sent == signal.SIGTERM:
         assert events[-1]["kind"] == "interrupted"
         assert [event["event"] for event in events[-2:]] == ["checkpoint", "failed"]
@@ -133,7 +135,7 @@ def test_a_checkpoint_of_another_method_is_refused(base: Path, write_rows: Write
     job = job_of(base, write_rows, tmp_path, Full(), SINGLE)
     train(job.model_copy(update={"checkpoints": tmp_path / "kept"}))
     update = {"method": LORA, "checkpoints": tmp_path / "kept", "resume_from": tmp_path / "kept" / "step-8"}
-    with pytest.raises(ValueError, match="differ in .* weights that learn"):
+    with pytest.raises(ValueError, match=r"differ in .* weights that learn"):
         train(job.model_copy(update=update))
 
 

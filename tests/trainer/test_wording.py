@@ -29,8 +29,15 @@ from tasks.trainer.wording import duration_in_words, in_words
             "chosen by a trial: 1 row a forward pass, activations computed twice, 3.00 GiB of memory at most",
         ),
         (
-            {"event": "smoke", "step": 10, "tokens_per_second": 900, "seconds_left": 7200, "answers": 4, "answers_ended": 3},
-            "after 10 steps: 900 tokens/s, about 2.0 h left, 3 of 4 answers ended",
+            {
+                "event": "smoke",
+                "step": 9,
+                "tokens_per_second": 9,
+                "seconds_left": 7200,
+                "answers": 2,
+                "answers_ended": 1,
+            },
+            "after 9 steps: 9 tokens/s, about 2.0 h left, 1 of 2 answers ended",
         ),
         ({"event": "checkpoint", "step": 9, "best_step": 5}, "step 9: checkpoint, the best so far is step 5"),
         (
@@ -41,7 +48,7 @@ from tasks.trainer.wording import duration_in_words, in_words
         ({"event": "alive"}, None),
         ({"event": "failed", "kind": "crashed"}, None),
     ],
-)  # fmt: skip
+)
 def test_events_in_words(event: dict[str, Any], words: str | None) -> None:
     assert in_words(event) == words
 

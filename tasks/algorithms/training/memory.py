@@ -28,8 +28,8 @@ from pydantic import Field
 from tasks.algorithms.training.sizes import AdaptedLayer, Dimensions, Learning
 from tasks.config import Config
 
-LOGITS_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 2**22, "cuda": 2**27})
-"""Logits of one chunk of the head."""
+LOGITS_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 2**22, "cuda": 2**28})
+"""Most logits of one chunk of the head: on CPUs few enough to stay in the cache, on GPUs enough for large products."""
 
 CONTEXT_BYTES = 600 * 2**20
 """CUDA's own context with its kernels, and the workspace of its matrix products."""
