@@ -65,13 +65,13 @@ class Loop:
         self.model.train()
         self.journal.start_clock()
         for number in range(first_step, len(self.steps)):
-            if self.has_ended():
-                return
             self._step(number, next(batches), schedule)
             done = number + 1
             if done in evaluated:
                 self._evaluate(done)
             after_step(done)
+            if done in evaluated and self.has_ended():
+                return
             self.journal.start_clock()
 
     def has_ended(self) -> bool:

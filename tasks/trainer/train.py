@@ -43,7 +43,7 @@ def _train(job: TrainingJob, machine: Any, rows: "Dataset", heldout: "Dataset | 
 
     with prepare(job, machine, rows, heldout) as run:
         first_step = run.begin()
-        if first_step < len(run.loop.steps):
+        if first_step < len(run.loop.steps) and not run.loop.has_ended():
             run.loop.run(first_step, run.after_step)
         run.end()
         return run.result()

@@ -59,18 +59,22 @@ def test_without_heldout_rows_training_is_enough() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
-def test_empty_answers_are_fatal_if_all_are(text: str) -> None:
+def test_empty_answers_are_fatal_if_all_are_and_nothing_was_learned(text: str) -> None:
     empty = Generation(text=text, ended=True, tokens=0)
-    assert "all 2 answers to held-out prompts are empty" in judge(rows(FALLING), 3.0, 2.5, [empty, empty]).fatal[0]
-    assert judge(rows(FALLING), 3.0, 2.5, [empty, ANSWER]).fatal == ()
+    assert "all 2 answers to held-out prompts are empty" in judge(rows(FALLING), 3.0, 3.1, [empty, empty]).fatal[0]
+    assert judge(rows(FALLING), 3.0, 3.1, [empty, ANSWER]).fatal == ()
+    assert judge(rows(FALLING[:9]), 3.0, 3.1, [empty, empty]).fatal == ()
+    fatal, warnings = judge(rows(FALLING), 3.0, 2.5, [empty, empty])
+    assert fatal == ()
+    assert "all 2 answers to held-out prompts are empty" in warnings[0]
 
 
 @pytest.mark.parametrize("token", ["!", " the", "na", "的", "\ufffd", " internationalisation"])
 def test_one_token_again_and_again_is_fatal_if_all_do_it(token: str) -> None:
     stuck = repeated(token, 40)
-    (sentence,) = judge(rows(FALLING), 3.0, 2.5, [stuck, stuck]).fatal
+    (sentence,) = judge(rows(FALLING), 3.0, 3.1, [stuck, stuck]).fatal
     assert "one token again and again" in sentence
-    assert judge(rows(FALLING), 3.0, 2.5, [stuck, ANSWER]).fatal == ()
+    assert judge(rows(FALLING), 3.0, 3.1, [stuck, ANSWER]).fatal == ()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ def test_gate_refusal_exits_3_and_publishes_nothing(fettle: Fettle, store: Path)
     answer = fettle(
         "run", "recipe.yaml", "--store", str(store), "--json",
         "--set", "evaluation.forgetting={investigate: 0.0, fail: 0.1}",
-        "--set", "evaluation.benchmarks.0.max_items=19",
         "--set", "name=picky",
     )  # fmt: skip
     assert answer.code == 3, answer.err + answer.out

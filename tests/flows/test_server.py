@@ -13,16 +13,24 @@ import pytest
 from flows.server import Server, ServerError
 from tests.flows.conftest import REPOSITORY
 
+pytestmark = pytest.mark.xdist_group("server")  # one worker, and one database set up
+
 
 def processes_of(port: int) -> list[str]:
     listing = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if f"flows.server {port}" in line]
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first server sets up its database, and later ones find it."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_up_serves_and_leaves_nothing_behind(stop: signal.Signals, tmp_path: Path) -> None:
+def test_up_serves_and_leaves_nothing_behind(stop: signal.Signals, home: Path) -> None:
     port = 20000 + os.getpid() % 20000
-    environment = {**os.environ, "FETTLE_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "FETTLE_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "up", "--port", str(port)],
         env=environment,
@@ -41,7 +49,7 @@ def test_up_serves_and_leaves_nothing_behind(stop: signal.Signals, tmp_path: Pat
     while processes_of(port) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert processes_of(port) == []
-    assert list((tmp_path / "prefect").glob("prefect.db*"))
+    assert list((home / "prefect").glob("prefect.db*"))
 
 
 def test_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from tasks.methods import Full, Lora
-from tasks.trainer.child import Diverged
+from tasks.trainer.child import Diverged, OverBudget
+from tasks.trainer.config import Cost, EarlyStopping, Watching
 from tasks.trainer.job import TrainingJob
 from tasks.trainer.launch import TrainerFailed, run
 from tasks.trainer.models import load_model
@@ -266,3 +269,72 @@ def assert_same_weights(one: Path, other: Path, name: str = "model.safetensors")
     first, second = load_file(one / name), load_file(other / name)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_row_that_poisons_the_loss_is_named(
+    job: TrainingJob, base: Path, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    """A token whose embedding is broken stands in one row only: the run fails there, before its weights are spoilt."""
+    poisoned = shutil.copytree(base, tmp_path / "poisoned")
+    weights = load_file(base / "model.safetensors")
+    weights["model.embed_tokens.weight"][299] = math.nan
+    save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
+    rows = [*ROWS[:9], [([0, 299, 60, 61, 1], 2)], *ROWS[9:]]
+    update = {
+        "base_model": poisoned,
+        "sequences": [write_rows(tmp_path / "rows.parquet", rows)],
+        "heldout": [],
+        "output": tmp_path / "out",
+        "checkpoints": tmp_path / "kept",
+        "watching": Watching(checkpoint_minutes=0),
+        "batch_size": 2,
+        "micro_batch_size": 2,
+    }
+    told = (
+        r"the loss is nan .* at step (\d+)\. These rows alone give no finite loss: row-9-0\. .*step's rows: .*row-9-0"
+    )
+    with pytest.raises(Diverged, match=told) as diverged:
+        train(job.model_copy(update=update))
+    found = re.search(r"at step (\d+)\..* Last good checkpoint: (none|step (\d+))\.$", str(diverged.value))
+    assert found is not None
+    step = int(found[1])
+    assert found[2] == ("none" if step == 1 else f"step {step - 1}")
+    if step > 1:
+        kept = load_file(tmp_path / "kept" / f"step-{step - 1}" / "trainable.safetensors")
+        assert all(torch.isfinite(weight).all() for name, weight in kept.items() if "embed" not in name)
+
+
+def test_training_stops_where_heldout_loss_no_longer_falls(
+    job: TrainingJob, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    contrary = write_rows(tmp_path / "contrary.parquet", [[([0, *range(10, 14), 70, 71, 72], 5)]])
+    update = {
+        "output": tmp_path / "out",
+        "heldout": [contrary],
+        "epochs": 20.0,
+        "evaluations": 20,
+        "learning_rate": 3e-2,
+        "scheduler": "constant",
+        "early_stopping": EarlyStopping(patience=2),
+    }
+    train(job.model_copy(update=update))
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["planned_steps"] == 40
+    assert result["stopped_early"]
+    measured = [row["heldout_loss"] for row in pq.read_table(tmp_path / "out/metrics.parquet").to_pylist()]
+    losses = [loss for loss in measured if loss is not None]
+    assert min(losses[-2:]) > min(losses[:-2]) - 0.001
+    assert result["best_heldout_loss"] == min(losses[1:])
+
+
+def test_a_budget_that_is_spent_stops_training_with_a_checkpoint(job: TrainingJob, tmp_path: Path) -> None:
+    update = {"output": tmp_path / "out", "checkpoints": tmp_path / "kept", "cost": Cost(most_hours=1e-9)}
+    with pytest.raises(OverBudget, match=r"training has taken .* hours, and cost\.most_hours is 1e-09"):
+        train(job.model_copy(update=update))
+    assert (tmp_path / "kept" / "step-1" / "settings.json").is_file()
+
+
+def test_a_dear_run_is_stopped_by_the_speed_of_its_first_steps(job: TrainingJob, tmp_path: Path) -> None:
+    cost = Cost(price_per_device_hour=1000.0, most=5.0)
+    with pytest.raises(OverBudget, match=r"training would take .* device-hours, which cost .* at 1000 each"):
+        train(job.model_copy(update={"output": tmp_path / "out", "epochs": 900.0, "cost": cost}))

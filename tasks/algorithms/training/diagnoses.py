@@ -14,6 +14,8 @@ RISING = 1.01
 """Held-out loss above so many times its best has turned."""
 SHUFFLED_FACTOR, SHUFFLED_NATS = 1.4, 1.0
 """A base's loss on rows of the same kind differs by less, even in a single small batch."""
+WORSE_THAN_GUESS = 1.2
+"""Weights that were never trained guess about uniformly; only a model that is sure of something else does worse."""
 RISEN = 1.25
 """A loss so many times the one that the run set out from is no noise over several steps."""
 SMOOTHING = 5
@@ -49,7 +51,7 @@ def shuffled_labels(course: Course, facts: Facts) -> Diagnosis | None:
             f"rows; at step {course.step} training is at {course.recent:.3f} and the held-out loss has risen to "
             f"{course.heldout[-1][1]:.3f}"
         )
-    elif min(course.base, course.first) > guess and course.recent > guess / 2:
+    elif min(course.base, course.first) > WORSE_THAN_GUESS * guess and course.recent > guess / 2:
         seen = (
             f"the base began at {course.first:.3f}, worse than a uniform guess ({guess:.3f}), and after {course.step} "
             f"steps training is still at {course.recent:.3f}"
@@ -80,7 +82,8 @@ def learning_rate_too_high(course: Course, facts: Facts) -> Diagnosis | None:
     if shuffled_labels(course, facts):
         return None
     peak, step = _peak(course)
-    risen = peak > RISEN * course.start
+    # Without held-out rows the first batch is all there is to compare with, and it may be a light one.
+    risen = peak > RISEN * course.start and (course.base is not None or course.recent > course.start)
     last = course.heldout[-1][1] if course.heldout else None
     worse = (
         last is not None

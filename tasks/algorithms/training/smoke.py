@@ -38,11 +38,16 @@ def judge(
 ) -> Verdict:
     """The verdict on the steps so far; held-out losses are none where nothing is held out.
 
-    Only what cannot become well is fatal: a loss that is not finite, one that rose far and does not fall, answers that
-    are all empty or all one token. Many a sound run writes endless answers after 100 steps, so that is a warning.
+    Only what cannot become well is fatal: a loss that is not finite, one that rose far and does not fall, and answers
+    that are all empty or all one token of a model that has not begun to learn. Many a sound run writes endless answers
+    after 100 steps, so that is a warning.
     """
-    fatal = [*_not_finite(history, heldout), *_risen(history, base_heldout, heldout), *_broken(generations)]
-    warnings = [] if fatal else [*_not_fallen(base_heldout, heldout), *_endless(generations)]
+    fatal = [*_not_finite(history, heldout), *_risen(history, base_heldout, heldout)]
+    broken = list(_broken(generations))
+    learns = base_heldout is not None and heldout is not None and heldout < base_heldout
+    if not learns and len(history) > FEWEST_STEPS:
+        fatal += broken
+    warnings = [] if fatal else [*_not_fallen(base_heldout, heldout), *broken, *_endless(generations)]
     return Verdict(tuple(fatal), tuple(warnings))
 
 
