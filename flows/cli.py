@@ -145,6 +145,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = commands.add_parser
     add("run", parents=[recipe, shared], help="run a recipe to a published model")
+    join = add("join", parents=[recipe, shared], help="lend this machine to a training that another one runs")
+    join.add_argument(
+        "--node-rank",
+        type=_rank,
+        required=True,
+        metavar="N",
+        help="which machine this is: 1 or more; 0 runs the recipe",
+    )
     plan = add("plan", parents=[recipe, shared], help="tell what a run would do, and why")
     plan.add_argument("--exact", action="store_true", help="compute the data stages now, so that nothing stays open")
     show = add("show", parents=[shared], help="show a run or an artifact with all it came from, or a row's whole way")
@@ -188,6 +196,13 @@ def _count(text: str) -> int:
     value = int(text) if text.isdigit() else -1
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is no number from 0 up")
+    return value
+
+
+def _rank(text: str) -> int:
+    value = _count(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("0 is the machine with `fettle run`; the others count from 1")
     return value
 
 

@@ -15,6 +15,7 @@ from flows.cli import BAD_USAGE, DONE, REFUSED
 from flows.finetune import RefusedError, Result, finetune
 from flows.forecast import Forecast, require_sound
 from flows.forecast_shown import show_forecast
+from flows.joining import take_part_in
 from flows.planning import Step, foretell
 from flows.presets import preset_names
 from flows.recipe import Recipe, RecipeError, find_inputs, load_recipe
@@ -42,6 +43,21 @@ def run(options: argparse.Namespace) -> int:
         terminal.console.print()
         print_outcome(recipe, store, result, refusal)
     return REFUSED if refusal else DONE
+
+
+def join(options: argparse.Namespace) -> int:
+    """Lend this machine to a training that `fettle run` does on another one."""
+    recipe = load_recipe(options.recipe, options.set)
+    trained = take_part_in(recipe, Store(options.store), options.node_rank, _line)
+    if options.json:
+        terminal.answer({"training": trained})
+    else:
+        terminal.console.print(f"trained  {trained}", markup=False)
+    return DONE
+
+
+def _line(text: str) -> None:
+    terminal.errors.print(text, markup=False)
 
 
 def execute(recipe: Recipe, options: argparse.Namespace) -> tuple[Result, str | None]:

@@ -41,6 +41,8 @@ class Data(Config):
     row_tokens: int
     """Of the longest row."""
     conversations: int
+    longest_sample: int
+    """Tokens of the longest conversation."""
     heldout: int
     steps: int
     """Optimiser steps of all passes."""
@@ -102,7 +104,7 @@ def forecast(recipe: Recipe, inputs: Inputs, store: Store, tokenized: str | None
     found: dict[str, Any] = {
         "method": settings.method.kind,
         "data": data,
-        "devices": settings.processes,
+        "devices": settings.devices,
         "device": measured.device if measured else device and device.name,
         "device_bytes": device and device.memory,
         "measured": measured,
@@ -157,6 +159,7 @@ def _data(recipe: Recipe, store: Store, tokenized: str | None) -> Data | None:
         tokens=facts["tokens"],
         row_tokens=facts["max_length"],
         conversations=max(1, manifest.counts.kept - heldout),
+        longest_sample=facts["longest_sample"],
         heldout=heldout,
         steps=math.ceil(trained_rows / settings.batch_size),
         trained=round(facts["tokens"] * trained_rows / facts["sequences"]),
@@ -168,7 +171,7 @@ def _measured(recipe: Recipe, base_model: Resource, store: Store) -> Measured | 
     for run, manifest in _trainings(recipe, store):
         facts = manifest.facts
         same_base = any(p.name == "base_model" and p.content == content for p in manifest.identity.parents)
-        same_share = facts.get("processes", 1) == recipe.training.processes
+        same_share = facts.get("processes", 1) == recipe.training.devices
         if same_base and same_share and manifest.identity.config.get("method") == method:
             speed = facts.get("tokens_per_second")
             if speed:
@@ -215,6 +218,7 @@ def _setup(recipe: Recipe, base: BaseShapes | None, learning: Learning | None, d
         rows=data and data.conversations,
         sequences=data and data.rows,
         max_length=data and data.row_tokens,
+        longest_sample=data and data.longest_sample,
         **adapter,
     )
 
@@ -228,7 +232,7 @@ def _memory(
         return {}
     settings = recipe.training
     kind: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
-    share, asked = settings.batch_size // settings.processes, settings.gradient_checkpointing
+    share, asked = settings.batch_size // settings.devices, settings.gradient_checkpointing
     loads = [
         Load(
             rows=rows,
@@ -236,8 +240,8 @@ def _memory(
             compute_bytes=_compute_bytes(recipe, device, on_cpu=on_cpu),
             checkpointing=checkpointing,
             accumulates=rows < share,
-            processes=settings.processes,
-            sharded=settings.parallel == "fsdp" and settings.processes > 1,
+            processes=settings.devices,
+            sharded=settings.parallel == "fsdp" and settings.devices > 1,
             device=kind,
         )
         for checkpointing in ((False, True) if asked == "auto" else (asked,))
@@ -277,7 +281,7 @@ def _time(
             sample_tokens=min(data.row_tokens, data.tokens // data.conversations),
             checkpointing=load.checkpointing,
         )
-        seconds = seconds_of(each * data.trained, device, load.compute_bytes, recipe.training.processes)
+        seconds = seconds_of(each * data.trained, device, load.compute_bytes, recipe.training.devices)
     else:
         return {}
     return {"seconds": seconds} | _budget(recipe, seconds, is_measured=measured is not None)
@@ -285,7 +289,7 @@ def _time(
 
 def _budget(recipe: Recipe, seconds: float, *, is_measured: bool) -> dict[str, Any]:
     """Cost, and how it stands to the budget."""
-    budget, devices, hours = recipe.training.cost, recipe.training.processes, seconds / 3600
+    budget, devices, hours = recipe.training.cost, recipe.training.devices, seconds / 3600
     price = budget.price_per_device_hour
     cost = None if price is None else cost_of(seconds, devices, price)
     excess, words = 0.0, []

@@ -183,6 +183,8 @@ def _write_sequences(out: Attempt, side: Side, layout: tuple[Pieces, Packed], ma
         "tokens": tokens,
         "trained_tokens": trained,
         "trained_share": round(trained / tokens, 4) if tokens else 0.0,
+        "samples": len(pieces.sample),
+        "longest_sample": int(pieces.lengths.max()) if len(pieces.sample) else 0,
         "fill": round(tokens / (rows * max_length), 4) if rows else 0.0,
         "rows_cut": side.cut_rows.num_rows,
         "answers_lost": side.lost_texts,

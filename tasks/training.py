@@ -8,7 +8,8 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from tasks.artifacts.checkpoints import Checkpoints, Mirror
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, require_unchanged
-from tasks.artifacts.store import Attempt
+from tasks.artifacts.store import Attempt, Store
 from tasks.caching import RETRY_DELAYS_SECONDS, logger, stage
 from tasks.heldout import write_heldout
 from tasks.trainer import launch
@@ -44,27 +45,78 @@ def train(
     rows = tokenized.tables["sequences"].rows
     if not rows:
         raise ValueError("there are no sequences to train on; `fettle show` tells where the rows went")
-    (template,) = out.store.rows(tokenized, "template")
+    with _job(out.store, config, tokenized, base_model, adapter) as (job, folder):
+        _run(out, job, folder)
+        for resource in (base_model, *([] if adapter is None else [adapter])):
+            require_unchanged(resource)
+        _keep(out, job.output)
+    out.counts = Counts(read=rows, kept=rows)
+
+
+def take_part(
+    store: Store,
+    address: str,
+    node: int,
+    config: TrainingConfig,
+    tokenized: Artifact,
+    base_model: Resource,
+    adapter: Resource | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Lend this machine, as number `node` from 1 up, to the training that becomes the artifact at an address.
+
+    It begins where the first machine does, at the newest checkpoint, and writes nothing to the store. Raises
+    `TrainerFailed`, which is transient where the training may yet go on.
+    """
+    with _job(store, config, tokenized, base_model, adapter) as (job, folder):
+        resume_from = Checkpoints(store, address).restore(folder / "checkpoints", tell)
+        meeting = _meeting(job, address, node)
+        if meeting is None:
+            raise ValueError("training.nodes is 1, so there is nothing to join; set it to the number of machines")
+        begun = resume_from.name if resume_from else "from the beginning"
+        tell(f"machine {node} (the first is 0) of {meeting.words()}, {begun}")
+        launch.run(
+            TRAINER,
+            job.model_copy(update={"resume_from": resume_from}),
+            folder=folder,
+            on_event=lambda _: None,
+            on_line=tell,
+            processes=job.processes,
+            meeting=meeting,
+            trackers=job.watching.trackers,
+            grace_seconds=GRACE_SECONDS,
+        )
+
+
+def _meeting(job: TrainingJob, address: str, node: int = 0) -> launch.Meeting | None:
+    if job.nodes == 1 or job.rendezvous is None:
+        return None
+    return launch.Meeting(job.nodes, job.rendezvous, address.replace("/", "-"), node)
+
+
+@contextmanager
+def _job(
+    store: Store, config: TrainingConfig, tokenized: Artifact, base_model: Resource, adapter: Resource | None
+) -> Iterator[tuple[TrainingJob, Path]]:
+    """What the trainer is told, with all its files on this machine, and the folder for what it writes."""
+    (template,) = store.rows(tokenized, "template")
     with (
         tempfile.TemporaryDirectory(prefix="fettle-training-") as temporary,
-        out.store.local_folder(tokenized, "sequences") as sequences,
+        store.local_folder(tokenized, "sequences") as sequences,
     ):
+        folder = Path(temporary)
         job = TrainingJob(
             **dict(config),
             base_model=base_model.folder,
             adapter=None if adapter is None else adapter.folder,
             sequences=sorted(sequences.glob("*.parquet")),
-            heldout=write_heldout(out.store, tokenized, config.heldout_rows, Path(temporary)),
-            output=Path(temporary) / "output",
-            checkpoints=Path(temporary) / "checkpoints",
+            heldout=write_heldout(store, tokenized, config.heldout_rows, folder),
+            output=folder / "output",
+            checkpoints=folder / "checkpoints",
             chat_template=template["text"],
             end_ids=template["end_ids"],
         )
-        _run(out, job, Path(temporary))
-        for resource in (base_model, *([] if adapter is None else [adapter])):
-            require_unchanged(resource)
-        _keep(out, job.output)
-    out.counts = Counts(read=rows, kept=rows)
+        yield job, folder
 
 
 def _run(out: Attempt, job: TrainingJob, folder: Path) -> None:
@@ -131,6 +183,7 @@ class _Course:
             on_event=self._hear,
             on_line=self.log.info,
             processes=self.job.processes,
+            meeting=_meeting(self.job, self.out.identity.address),
             trackers=watching.trackers,
             timeout_seconds=self.job.timeout_seconds,
             silence_seconds=watching.silence_seconds,
@@ -139,8 +192,13 @@ class _Course:
 
     def _smaller(self, failed: launch.TrainerFailed) -> TrainingJob:
         """The job with half the rows in a forward pass and as many in a step; raises where there is one already."""
-        share = self.job.batch_size // self.job.processes
+        share = self.job.batch_size // self.job.devices
         size = min(self.micro_batch_size or share, self.job.micro_batch_size or share)
+        if self.micro_batch_size is None and self.job.micro_batch_size is None:
+            raise failed  # before any size was chosen: the model itself does not fit
+        if size == 1 and self.job.gradient_checkpointing == "auto":
+            self.log.warning("memory ran out with one row a forward pass; going on with activations computed twice")
+            return self.job.model_copy(update={"gradient_checkpointing": True})
         if size == 1:
             raise launch.TrainerFailed(
                 "out_of_memory",

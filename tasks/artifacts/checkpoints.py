@@ -45,7 +45,7 @@ class Record(Config):
     """Its name on the machine that trains."""
     best: str | None = Field(default=None, pattern=rf"^{_STORED.pattern}$")
     """The stored folder of the best weights so far, without which a checkpoint is of no use."""
-    files: dict[str, StoredFile]
+    files: dict[str, StoredFile] = Field(min_length=1)
 
     @field_validator("files")
     @classmethod
@@ -131,6 +131,8 @@ class Checkpoints:
             relative = path.relative_to(folder).as_posix()
             self.store.files.upload(f"{self.where}/{name}/{relative}", path)
             files[relative] = StoredFile(bytes=path.stat().st_size, sha256=digest_file(path))
+        if not files:
+            raise FileNotFoundError(f"{folder} is gone before it could be stored")
         record = Record(folder=folder.name, best=best, files=files)
         self.store.files.create(f"{self.where}/{name}/{RECORD}", record.model_dump_json(indent=1).encode())
         return name
@@ -201,8 +203,8 @@ class Mirror:
 
     def offer(self, folder: Path, best: Path | None) -> None:
         """Have a local `step-N` and its `best-M` stored; returns at once."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._waiting is not None and self._waiting.cancel() and self.latest is not None:
+            shutil.rmtree(self.latest, ignore_errors=True)  # nobody will ask for it, and disks are small
         self.latest = folder
         self._waiting = self._thread.submit(self._store, folder, best)
 
@@ -214,7 +216,7 @@ class Mirror:
         try:
             self.checkpoints.save(folder, best)
             self.stored = folder
-        except (StoreError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # nobody asks the thread what became of it
             self.failures += 1
             last = "none was stored before" if self.stored is None else f"the last stored is {self.stored.name}"
             self.warn(f"the checkpoint {folder.name} could not be stored, and {last}: {error}")

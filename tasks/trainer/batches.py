@@ -40,7 +40,7 @@ def names_of(rows: Dataset, number: int, column: str) -> list[str]:
     """The ids or roles of a row's samples; empty where the rows have no such column."""
     if column not in rows.column_names:
         return []
-    return [str(each) for each in rows.with_format(None)[number][column]]
+    return [str(each) for each in rows.select_columns([column]).with_format(None)[number][column]]
 
 
 def trained_positions(labels: np.ndarray, position_ids: np.ndarray) -> np.ndarray:

@@ -90,7 +90,14 @@ def failure_kind(error: BaseException) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out; torch's error is known by its name, so torch is not imported."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad_alloc")
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "Cannot allocate memory",
+        "bad_alloc",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    )
     return "OutOfMemoryError" in names or "MemoryError" in names or any(each in str(error) for each in words)
 
 

@@ -60,8 +60,8 @@ class Watching(Config):
 
 EXECUTION = frozenset(
     {
-        "micro_batch_size", "attention", "gradient_checkpointing", "compile", "processes", "parallel", "cost",
-        "watching", "timeout_seconds",
+        "micro_batch_size", "attention", "gradient_checkpointing", "compile", "processes", "nodes", "rendezvous",
+        "parallel", "cost", "watching", "timeout_seconds",
     }
 )  # fmt: skip
 """Fields that say how a result is computed, and not what it is: they never enter the identity."""
@@ -108,7 +108,11 @@ class TrainingConfig(Config):
     compile: bool = False
     """Compile the model with torch.compile; pays on GPUs in long runs of packed rows."""
     processes: int = Field(1, ge=1)
-    """Processes on this machine, one a device."""
+    """Processes on each machine, one a device."""
+    nodes: int = Field(1, ge=1)
+    """Machines that train together, each with `processes` devices."""
+    rendezvous: str | None = None
+    """Where they meet: host:port of the first machine."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes share the work: each with the whole model, or each with a part of it (FSDP2)."""
     cost: Cost = Cost()
@@ -120,23 +124,41 @@ class TrainingConfig(Config):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "TrainingConfig":
-        if self.batch_size % self.processes:
+        several = f"processes is {self.processes}" + (f" on each of {self.nodes} nodes" if self.nodes > 1 else "")
+        if self.batch_size % self.devices:
             raise ValueError(
-                f"batch_size is {self.batch_size} and processes is {self.processes}; the second must divide the first, "
+                f"batch_size is {self.batch_size} and {several}; their number must divide the first, "
                 "so that the effective batch does not depend on it"
             )
-        if self.method.kind == "qlora" and self.processes > 1 and self.parallel == "fsdp":
+        if self.method.kind == "qlora" and self.devices > 1 and self.parallel == "fsdp":
             raise ValueError(
                 "training.method is qlora and training.parallel is fsdp; weights of 4 bits cannot be spread over "
                 "devices. Set parallel to ddp, or method to lora."
             )
-        share = self.batch_size // self.processes
+        share = self.batch_size // self.devices
         if self.micro_batch_size is not None and share % self.micro_batch_size:
             raise ValueError(
                 f"micro_batch_size is {self.micro_batch_size} and each process has {share} rows of a batch "
-                f"(batch_size {self.batch_size}, processes {self.processes}); the first must divide them"
+                f"(batch_size {self.batch_size}, {several}); the first must divide them"
             )
         return self
+
+    @model_validator(mode="after")
+    def _nodes_can_meet(self) -> "TrainingConfig":
+        if self.nodes > 1 and self.rendezvous is None:
+            raise ValueError(
+                f"nodes is {self.nodes}, but rendezvous is not set; give host:port of the first machine, where the "
+                "others can reach it"
+            )
+        host, _, port = (self.rendezvous or "host:1").rpartition(":")
+        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise ValueError(f"rendezvous is {self.rendezvous}; give it as host:port, such as 10.0.0.1:29500")
+        return self
+
+    @property
+    def devices(self) -> int:
+        """Devices, and so processes, of all machines."""
+        return self.processes * self.nodes
 
     def identity(self) -> dict[str, Any]:
         """What decides the result."""

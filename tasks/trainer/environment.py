@@ -5,7 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_WITHHELD = re.compile(r"^(PREFECT_|AWS_)|(_TOKEN|_KEY|_SECRET|_CREDENTIALS)$|PASSWORD|PASSWD", re.IGNORECASE)
+_WITHHELD = re.compile(
+    r"^(PREFECT_|AWS_|FSSPEC_)|(^|_)(TOKEN|(API_?)?KEY|SECRET|CREDENTIALS|PAT|PASS|CONNECTION_STRING)$|PASSWORD|PASSWD",
+    re.IGNORECASE,
+)
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 _TRACKERS_VARIABLES = {

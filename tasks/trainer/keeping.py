@@ -1,6 +1,5 @@
 """Which states of a run are kept, when, and that whoever mirrors them is told."""
 
-import os
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -79,6 +78,7 @@ class Keeper:
         self.journal.restore(resuming.read_json(folder, resuming.JOURNAL))
         best = self.journal.best()
         self.best_step = None if best is None else best[0]
+        self._named = [] if best is None else [best[0]]
         self.last_step = int(resuming.read_json(folder, resuming.SETTINGS)["step"])
         return self.last_step
 
@@ -89,7 +89,8 @@ class Keeper:
     def _write(self, folder: Path) -> None:
         resuming.save_weights(self.model, folder)
         resuming.save_optimizer(self.model, self.optimizer.optimizer, folder)
-        resuming.save_random_state(folder, int(os.environ.get("RANK", "0")))
+        if folder.is_dir():  # which it is not on other machines than the first
+            resuming.save_random_state(folder, self.accelerator.process_index)
         if self.accelerator.is_main_process:
             state = self.journal.state()
             step = state["rows"][-1]["step"]

@@ -34,6 +34,12 @@ QUOTED_LINES = 20
 _ROOT_CAUSE = re.compile(r"^\s*exitcode\s*:\s*(-?\d+)")
 """In torchrun's report: how a process ended; the last one named is the first that failed."""
 
+MEETING_SECONDS = 600
+"""How long a machine waits for the others."""
+
+_LOST = re.compile(r"gloo/transport|NCCL|Dist(?:Backend|Network|Store)Error")
+"""In the words of a failure: another process could not be reached any more."""
+
 Lines = queue.SimpleQueue[str | None]
 """The child's lines as they come; None after the last."""
 
@@ -56,6 +62,23 @@ class TrainerFailed(RuntimeError):  # noqa: N818  # reads as what happened
         self.last_lines = last_lines
         self.transient = kind in RESUMABLE
         """True where the same work may succeed a little later."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Several machines that train together, and which of them this is."""
+
+    nodes: int
+    endpoint: str
+    """`host:port` on the first machine."""
+    id: str
+    """The same on all machines, and of this training alone."""
+    node: int = 0
+    """From 0 on; the first machine's first process is the one that speaks and writes."""
+
+    def words(self) -> str:
+        """Where and how many."""
+        return f"{self.nodes} machines at {self.endpoint}"
 
 
 @dataclass
@@ -89,6 +112,7 @@ def run(
     on_event: Callable[[dict[str, Any]], None],
     on_line: Callable[[str], None],
     processes: int = 1,
+    meeting: Meeting | None = None,
     trackers: Sequence[str] = (),
     timeout_seconds: float | None = None,
     silence_seconds: float | None = None,
@@ -96,9 +120,9 @@ def run(
 ) -> None:
     """Run `python -m module folder/job.json` to its end; events and ordinary lines go to the callbacks.
 
-    Several processes are started by torchrun. Raises TrainerFailed when the child fails, passes the deadline or is
-    silent for too long. Whatever else is raised here (a callback's error, KeyboardInterrupt, a cancelled task) stops
-    the child first: it has `grace_seconds` to end in order, in which its events are still heard.
+    Several processes, here or on several machines, are started by torchrun. Raises TrainerFailed when the child fails,
+    passes the deadline or is silent for too long. Whatever else is raised here (a callback's error, KeyboardInterrupt,
+    a cancelled task) stops the child first: it has `grace_seconds` to end in order, while its events are still heard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "job.json"
@@ -109,7 +133,7 @@ def run(
         PARENT_VARIABLE: str(os.getpid()),
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(math.ceil(grace_seconds)),
     }
-    child = _start(module, path, environment, processes)
+    child = _start(module, path, environment, _torchrun(processes, meeting))
     waiting: Lines = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(child, waiting), daemon=True)
     reader.start()
@@ -117,7 +141,7 @@ def run(
     try:
         for line in _lines(child, waiting, relay, timeout_seconds, silence_seconds):
             relay.hear(line)
-        _raise_on_failure(child.wait(), relay, processes)
+        _raise_on_failure(child.wait(), relay, processes, meeting)
     except TrainerFailed as failed:
         # What hangs will not finish its step either.
         _end(child, waiting, relay, GRACE_SECONDS if failed.kind == "hung" else grace_seconds)
@@ -132,10 +156,21 @@ def run(
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def _start(module: str, job: Path, environment: dict[str, str], processes: int) -> subprocess.Popen[str]:
-    several = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+def _torchrun(processes: int, meeting: Meeting | None) -> list[str]:
+    """What starts the processes of this machine; nothing where one is all."""
+    torchrun = ["torch.distributed.run", "--nproc-per-node", str(processes)]
+    if meeting is not None:
+        # Static, as c10d's rendezvous gives out the ranks as the machines come: rank 0, which alone speaks and writes,
+        # must be where the flow runs.
+        place = ["--rdzv-backend", "static", "--rdzv-endpoint", meeting.endpoint, "--rdzv-id", meeting.id]
+        machine = ["--nnodes", str(meeting.nodes), "--node-rank", str(meeting.node)]
+        return [*torchrun, *machine, *place, "--rdzv-conf", f"timeout={MEETING_SECONDS}", "-m"]
+    return [*torchrun, "--standalone", "-m"] if processes > 1 else []
+
+
+def _start(module: str, job: Path, environment: dict[str, str], torchrun: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *(several if processes > 1 else ()), module, str(job.resolve())],
+        [sys.executable, "-m", *torchrun, module, str(job.resolve())],
         stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -188,21 +223,26 @@ def _read(child: subprocess.Popen[str], waiting: Lines) -> None:
     waiting.put(None)
 
 
-def _raise_on_failure(exit_code: int, relay: _Relay, processes: int) -> None:
+def _raise_on_failure(exit_code: int, relay: _Relay, processes: int, meeting: Meeting | None) -> None:
     last_lines, failure = list(relay.last_lines), relay.failure
     if exit_code == 0 and failure is None:
         return
-    if processes > 1:
+    is_alone = processes == 1 and meeting is None
+    if not is_alone:
         # A process that lost another one fails, too, and says so; torchrun tells which was the first.
         causes = [int(found[1]) for line in last_lines if (found := _ROOT_CAUSE.match(line))]
         exit_code = causes[-1] if causes else exit_code
-    if failure is not None and (exit_code >= 0 or processes == 1):
+    if failure is not None and (exit_code >= 0 or is_alone):
         kind, message = str(failure.get("kind", "crashed")), str(failure.get("message", ""))
     elif exit_code < 0:
         name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
         kind, message = "killed", f"signal {name} ended it; SIGKILL often means that memory ran out."
     else:
         kind, message = "crashed", f"it ended with exit code {exit_code}."
+    words = last_lines if failure is None else [message]
+    if meeting is not None and kind == "crashed" and any(_LOST.search(line) for line in words):
+        # What went wrong is told over there; here, nothing speaks against going on once that machine is back.
+        kind, message = "killed", f"not all of {meeting.words()} are there (any more). {message}"
     raise TrainerFailed(kind, message, exit_code=exit_code, last_lines=last_lines)
 
 
@@ -224,8 +264,8 @@ def _end(child: subprocess.Popen[str], waiting: Lines, relay: _Relay, grace_seco
         except queue.Empty:
             if child.poll() is not None:
                 return
-        except Exception:  # noqa: BLE001  # a callback that fails again; the first failure is the one to tell
-            return
+        except Exception:  # noqa: BLE001, S112  # a callback that fails again; the first failure is the one to tell
+            continue
     with suppress(subprocess.TimeoutExpired):
         child.wait(max(0.0, deadline - time.monotonic()))
 

@@ -17,10 +17,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tasks.algorithms.training.watch import Facts, diagnose, divergence, should_stop
 from tasks.methods import Regulariser
-from tasks.trainer.batches import UNTRAINED, Batch, Extent, names_of
+from tasks.trainer.batches import Batch, Extent, names_of
 from tasks.trainer.child import Diverged
+from tasks.trainer.devices import without_sync
 from tasks.trainer.events import emit
-from tasks.trainer.head import trained_loss
+from tasks.trainer.head import heldout_loss, trained_loss
 from tasks.trainer.job import TrainingJob
 from tasks.trainer.journal import Journal
 from tasks.trainer.keeping import Keeper
@@ -60,7 +61,7 @@ class Loop:
         evaluated = evaluation_steps(len(self.steps), self.job.evaluations) if self.heldout else set()
         schedule = self._schedule(first_step)
         if first_step == 0 and self.heldout:
-            self.journal.evaluation(0, 0.0, self.heldout_loss())
+            self.journal.evaluation(0, 0.0, self._sound_loss(0))
         batches = iter(loader(self.steps, first_step, self.accelerator.device))
         self.model.train()
         self.journal.start_clock()
@@ -89,16 +90,16 @@ class Loop:
         was_training, share = self.model.training, self.accelerator.num_processes
         self.model.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
-        with torch.no_grad(), self.accelerator.autocast():
+        with self.accelerator.autocast():
             for batch in self._share(batches, share):
-                inputs = batch.on(self.accelerator.device).inputs
-                loss = trained_loss(self.model, inputs).double()
+                loss, tokens = heldout_loss(self.model, batch.on(self.accelerator.device).inputs)
                 if batch.counts:
-                    total += torch.stack([loss, (inputs["labels"] != UNTRAINED).sum().double()])
+                    total[0] += loss
+                    total[1] += tokens
                 self._show_life()
         self.model.train(was_training)
-        nats, tokens = self.accelerator.reduce(total, "sum").tolist()
-        return float(nats / tokens) if tokens else math.nan
+        nats, counted = self.accelerator.reduce(total, "sum").tolist()
+        return float(nats / counted) if counted else math.nan
 
     def _share(self, batches: Sequence[Batch], processes: int) -> Iterator[Batch]:
         """This process's batches; all have equally many."""
@@ -113,7 +114,7 @@ class Loop:
         nats = torch.zeros((), device=accelerator.device)
         for turn, batch in enumerate(batches):
             is_last = turn == len(batches) - 1
-            with nullcontext() if is_last else accelerator.no_sync(self.model):
+            with nullcontext() if is_last else without_sync(accelerator, self.model):
                 nats += self._backward(batch, trained_tokens)
         if self.regulariser is not None:
             self.regulariser.add_gradients()
@@ -161,14 +162,20 @@ class Loop:
         return LambdaLR(inner, lambda step: factor(step + first_step))
 
     def _evaluate(self, step: int) -> None:
-        loss = self.heldout_loss()
-        if not math.isfinite(loss):
-            raise Diverged(f"the held-out loss is {loss} after step {step}. {self._whereabouts(step - 1)}")
-        self.journal.evaluation(step, self.steps.order.epoch_at(step), loss)
+        self.journal.evaluation(step, self.steps.order.epoch_at(step), self._sound_loss(step))
         found = self.journal.best()
         if found is not None and found[0] == step:
             self.keeper.keep_best(step)
         self.diagnose()
+
+    def _sound_loss(self, step: int) -> float:
+        loss = self.heldout_loss()
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the held-out loss is {loss} after {step} steps. Look at the base's weights and at the held-out rows, "
+                f"or lower the learning rate. {self._whereabouts(max(0, step - 1))}"
+            )
+        return loss
 
     def diagnose(self) -> None:
         """Tell what the course so far shows."""
@@ -186,6 +193,8 @@ class Loop:
     def _rows_that_are_not_finite(self, number: int) -> list[str]:
         found = []
         for row in self.steps.order.step(number):
+            if not self.extent.trained[row]:
+                continue
             batch = self.steps.collator([self.steps.rows[int(row)]])
             if not math.isfinite(self.mean_loss([batch])):
                 found += names_of(self.steps.rows, int(row), "row_ids") or [f"sequence {row}"]

@@ -1,8 +1,7 @@
 """In which order rows are trained: one stream for the whole run, the same for any number of processes."""
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ class Order:
     seed: int
     lengths: Numbers | None = None
     """Tokens of each row, where rows of similar length are to share a step."""
+    _epochs: dict[int, Numbers] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def total_rows(self) -> int:
@@ -55,8 +55,12 @@ class Order:
         return min(steps_done * self.batch_size, self.total_rows) / self.rows
 
     def _epoch(self, epoch: int) -> Numbers:
-        order = _permutation(self.rows, self.seed, epoch)
-        return order if self.lengths is None else self._grouped(order, self.lengths, epoch)
+        if epoch not in self._epochs:
+            order = _permutation(self.rows, self.seed, epoch)
+            for earlier in [each for each in self._epochs if each < epoch - 1]:
+                del self._epochs[earlier]
+            self._epochs[epoch] = order if self.lengths is None else self._grouped(order, self.lengths, epoch)
+        return self._epochs[epoch]
 
     def _grouped(self, order: Numbers, lengths: Numbers, epoch: int) -> Numbers:
         generator = np.random.default_rng([self.seed, epoch, 1])
@@ -72,7 +76,6 @@ class Order:
         return np.concatenate(batches)
 
 
-@lru_cache(maxsize=4)
 def _permutation(rows: int, seed: int, epoch: int) -> Numbers:
     return np.random.default_rng([seed, epoch]).permutation(rows)
 

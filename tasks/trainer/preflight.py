@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from datasets import Dataset
 
 from tasks.algorithms.training.memory import SPARE, micro_batches
@@ -54,16 +55,19 @@ class Trial:
     collator: PackedCollator
 
     def settings(self, attention: str) -> Settings:
-        """Without checkpointing of activations where any micro-batch fits so; MemoryError where nothing fits."""
+        """Without checkpointing of activations where any micro-batch fits so; ValueError where nothing fits."""
+        self.model.train()  # in which alone activations are computed twice
         is_measured = self.job.watching.preflight and not is_sharded(self.job)
         asked = self.job.gradient_checkpointing
-        for recompute in (False, True) if asked == "auto" else (asked,):
+        # A model in parts is too large to try, so it is spared what can be spared.
+        tried = (False, True) if is_measured else (True,)
+        for recompute in tried if asked == "auto" else (asked,):
             if recompute:
                 recompute_activations(self.model)
             for size in self._sizes():
                 if not is_measured:
                     return Settings(micro_batch_size=size, gradient_checkpointing=recompute, attention=attention)
-                peak = self._peak_bytes(size)
+                peak = self._of_all(self._peak_bytes(size))
                 if peak is not None:
                     return Settings(
                         micro_batch_size=size,
@@ -71,7 +75,7 @@ class Trial:
                         attention=attention,
                         peak_memory_bytes=peak,
                     )
-        raise MemoryError(
+        raise ValueError(
             f"one row of {self.extent.lengths.max():,} tokens does not fit into memory, even with its activations "
             "computed twice. Lower tokenization.max_length, choose a method that trains fewer weights, or a larger "
             "device."
@@ -86,10 +90,10 @@ class Trial:
     def _peak_bytes(self, size: int) -> int | None:
         """Memory that a step with the longest rows needs; None where there is not so much."""
         longest = np.resize(np.argsort(-self.extent.lengths, kind="stable")[:size], size)
-        optimiser = sum(8 * weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+        learning = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         try:
             batch = self.collator(rows_at(self.rows, longest)).on(self.accelerator.device)
-            return self._measured(batch, optimiser)
+            return self._measured(batch, size, learning * self._bytes_a_weight())
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -100,13 +104,28 @@ class Trial:
             if self.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _measured(self, batch: Batch, optimiser: int) -> int | None:
+    def _of_all(self, peak: int | None) -> int | None:
+        """The most that any process needs; None where one has not so much: all must choose the same."""
+        if self.accelerator.num_processes == 1:
+            return peak
+        mine = torch.tensor([-1 if peak is None else peak], device=self.accelerator.device)
+        told: list[int] = self.accelerator.gather(mine).tolist()
+        return None if min(told) < 0 else max(told)
+
+    def _bytes_a_weight(self) -> int:
+        """What comes on top later: AdamW's state, DDP's copy of the gradients, what elastic training holds on to."""
+        copies = 4 if self.accelerator.num_processes > 1 else 0
+        return 8 + copies + (8 if self.job.method.kind == "elastic" else 0)
+
+    def _measured(self, batch: Batch, size: int, optimiser: int) -> int | None:
         on_gpu = self.accelerator.device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        with self.accelerator.autocast():
-            loss = trained_loss(self.model, batch.inputs)
-        self.accelerator.backward(loss)
+        accumulates = size < self.job.batch_size // self.accelerator.num_processes
+        for _ in range(2 if accumulates else 1):  # the second meets the gradients of the first
+            with self.accelerator.autocast():
+                loss = trained_loss(self.model, batch.inputs)
+            self.accelerator.backward(loss)
         if not on_gpu:
             # What is resident was there at least once; the optimiser's state comes on top.
             fits = optimiser < psutil.virtual_memory().available
@@ -154,10 +173,18 @@ class Smoke:
             answers_ended=sum(each["ended"] for each in answers),
             tokens_per_second=round(journal.tokens_per_second(), 1),
             seconds_left=round(journal.seconds_left(step), 1),
+            cost=self._cost(step),
             warnings=list(warnings),
         )
         if fatal:
             raise Diverged(f"the first {step} steps do not look like learning: {' '.join(fatal)}")
+
+    def _cost(self, step: int) -> float | None:
+        """What the whole run will cost by its speed so far, where a price is known."""
+        job, journal = self.loop.job, self.loop.journal
+        price = job.cost.price_per_device_hour
+        hours = (journal.seconds_spent() + journal.seconds_left(step)) / 3600
+        return None if price is None else round(hours * self.loop.accelerator.num_processes * price, 2)
 
     def _answers(self) -> list[Generation]:
         """What the model says by now; nothing where it is spread over several devices."""
@@ -198,13 +225,14 @@ class Budget:
         limits = self.job.cost
         if limits.most is None and limits.most_hours is None:
             return
-        hours = self.journal.seconds_spent() / 3600 * self.job.processes
+        # The longest of all processes, as their clocks differ: all must stop, or none.
+        hours = max(gather_object([self.journal.seconds_spent()])) / 3600 * self.job.devices
         if judged_at == step:
             self._require(hours / step * self.journal.total_steps, "would take")
         self._require(hours, "has taken")
 
     def _require(self, device_hours: float, verb: str) -> None:
-        limits, hours = self.job.cost, device_hours / self.job.processes
+        limits, hours = self.job.cost, device_hours / self.job.devices
         if limits.most_hours is not None and hours > limits.most_hours:
             raise OverBudget(
                 f"training {verb} {hours:.2f} hours, and cost.most_hours is {limits.most_hours:g}. Raise it, or give "

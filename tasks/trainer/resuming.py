@@ -30,7 +30,11 @@ def best_folder(checkpoints: Path, step: int) -> Path:
 
 def save_weights(model: Any, folder: Path) -> None:
     """Write the weights that learn; of several processes, all call it and the first writes."""
-    weights = {name: _whole(weight).detach().cpu().contiguous() for name, weight in _learning(model)}
+    weights = {}
+    for name, weight in _learning(model):
+        whole = _whole(weight).detach()  # all must take part; one needs it
+        if _is_first():
+            weights[name] = whole.cpu().contiguous()
     if _is_first():
         save_file(weights, folder / WEIGHTS)
 
@@ -51,19 +55,22 @@ def load_weights(model: Any, folder: Path) -> None:
 
 def save_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
     """Write AdamW's state by weight names; of several processes, all call it and the first writes."""
-    state = {
-        name: {key: _whole(value).cpu() if isinstance(value, torch.Tensor) else value for key, value in held.items()}
-        for name, weight in _learning(model)
-        if (held := optimizer.state.get(weight)) is not None
-    }
+    state: dict[str, dict[str, Any]] = {}
+    for name, weight in _learning(model):
+        for key, value in optimizer.state.get(weight, {}).items():
+            whole = _whole(value) if isinstance(value, torch.Tensor) else value
+            if _is_first():
+                state.setdefault(name, {})[key] = whole.cpu() if isinstance(whole, torch.Tensor) else whole
     if _is_first():
         torch.save(state, folder / OPTIMIZER)
 
 
 def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
     """Give AdamW the state that was saved."""
-    saved = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
+    saved = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu", mmap=True)
     for name, weight in _learning(model):
+        if name not in saved:  # it never had a gradient
+            continue
         # A count of steps is a number, not a tensor of the weight's shape.
         optimizer.state[weight] = {
             key: _like(weight, value) if isinstance(value, torch.Tensor) and value.dim() else _count(weight, value)

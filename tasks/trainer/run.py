@@ -1,10 +1,11 @@
 """One training run, from a job to a model in a folder: what is loaded, proven, tried, trained, kept and told."""
 
+import math
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tasks.trainer import resuming
 from tasks.trainer.attention import candidates
 from tasks.trainer.batches import Batch, Extent, PackedCollator, measure, names_of
 from tasks.trainer.child import Interrupted, is_asked_to_stop
-from tasks.trainer.devices import accelerate, is_sharded, optimiser
+from tasks.trainer.devices import accelerate, agreed, is_sharded, optimiser, shard, weights_here
 from tasks.trainer.events import emit
 from tasks.trainer.head import patch, trained_loss
 from tasks.trainer.isolation import LeakError, prove_isolation
@@ -42,6 +43,9 @@ from tasks.trainer.models import (
 from tasks.trainer.order import Order, Steps
 from tasks.trainer.preflight import Budget, Settings, Smoke, Trial, prompts_of, recompute_activations, smoke_step
 from tasks.trainer.tracking import Tracking
+
+LINES_ELSEWHERE = 20
+"""How many lines tell of the steps on another machine than the first, which alone sends events."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Run:
     def after_step(self, step: int) -> None:
         """Track, judge, save; raises where training must not go on."""
         self.tracking.step(self.loop.journal, step)
+        self._tell_elsewhere(step)
         self.smoke.look(step)
         if self._of_all(is_asked_to_stop()):
             self.keeper.save(step)
@@ -87,14 +92,15 @@ class Run:
         loop, job = self.loop, self.job
         journal, accelerator = loop.journal, loop.accelerator
         loop.diagnose()
-        self.keeper.restore_best()
         self.tracking.end()
-        model = self.loop.accelerator.unwrap_model(loop.model)
-        if is_sharded(job):
-            model = _gathered(job, self.machine, accelerator, loop.model)
+        if self.keeper.best_step is None and is_sharded(job):
+            self.keeper.keep_best(len(journal.losses()))  # the last step's weights, whole
         accelerator.wait_for_everyone()
         if not accelerator.is_main_process:
             return
+        model = _anew(job, self.machine) if is_sharded(job) else accelerator.unwrap_model(loop.model)
+        # Only here, as no other machine has the files.
+        replace(self.keeper, model=model).restore_best()
         # Saved in the dtype of the computation: bfloat16 runs never saw more precision than that, and float32 runs
         # would lose what their held-out loss was measured with.
         exported = job.method.export(model, job.output, self.machine.compute_dtype)
@@ -123,6 +129,13 @@ class Run:
             "diagnoses": list(journal.diagnosed.values()),
         }
 
+    def _tell_elsewhere(self, step: int) -> None:
+        """A plain line now and then on the machines that send no events."""
+        accelerator, steps = self.loop.accelerator, len(self.loop.steps)
+        is_time = step % math.ceil(steps / LINES_ELSEWHERE) == 0 or step == steps
+        if is_time and accelerator.is_local_main_process and not accelerator.is_main_process:
+            print(f"step {step:,} of {steps:,}", flush=True)
+
     def _of_all(self, mine: bool) -> bool:
         """Whether it is so in any process: all must do the same."""
         accelerator = self.loop.accelerator
@@ -135,25 +148,32 @@ class Run:
 @contextmanager
 def prepare(job: TrainingJob, machine: Machine, rows: Dataset, heldout: Dataset | None) -> Iterator[Run]:
     """Load, prove and try everything that can be known to fail before the first step."""
+    journal = Journal()  # its clock counts what is loaded and tried, too
     tokenizer, extent = load_tokenizer(job.base_model), measure(rows)
     accelerator = accelerate(job, machine)
+    job = agreed(job, extent)
     # Full training in bfloat16 keeps float32 weights and computes in bfloat16: steps of a usual learning rate are
     # smaller than bfloat16 can add to a weight. Frozen weights never change, so they may be held in bfloat16.
     dtype = torch.float32 if job.method.trains_base else machine.compute_dtype
     settings = _settings_of(job)
-    asked = job.attention if settings is None else settings.attention
+    names = candidates(job.attention, machine.device.type, machine.compute_dtype)
+    if settings is not None:  # it goes on with the attention that it began with, if that is here
+        names = (settings.attention, *(names if job.attention == "auto" else ()))
     model = load_model(job.base_model, dtype, "auto", **job.method.load_settings(machine.device.type))
     _refuse_misfits(job, extent, model)
     if heldout is not None:
         _refuse_misfits(job, measure(heldout), model)
-    parameters = sum(weight.numel() for weight in model.parameters())
+    parameters = int(model.num_parameters())  # which counts weights of 4 bits, too
     vocabulary = model.get_input_embeddings().num_embeddings
     model.config.use_cache = False
     model = job.method.prepare(model, job.adapter)
     patch(model)
-    if not is_sharded(job):
+    if is_sharded(job):
+        # A part of it is all that a device can hold, so nothing can be proven before the parts are made.
+        shard(model, machine)
+    else:
         model = model.to(machine.device)
-    collator, isolation = _isolated(asked, machine, accelerator, model, rows, extent, padding_id(tokenizer))
+    collator, isolation = _isolated(names, accelerator, model, rows, extent, padding_id(tokenizer))
     if settings is None:
         trial = Trial(job, model, accelerator, rows, extent, collator)
         settings = trial.settings(attention_of(model))
@@ -162,7 +182,9 @@ def prepare(job: TrainingJob, machine: Machine, rows: Dataset, heldout: Dataset 
         recompute_activations(model)
     if job.compile:
         model.compile(dynamic=True)
-    model, optimizer = accelerator.prepare(model, optimiser(model, job))
+    optimizer = accelerator.prepare(optimiser(model, job))
+    if not is_sharded(job):
+        model = accelerator.prepare(model)
     # Not before, as FSDP2 puts other parameters in the place of a model's; nor after a checkpoint is loaded.
     regulariser = _regulariser(job, model, rows, collator, accelerator)
     order = Order(len(rows), job.epochs, job.batch_size, job.seed, extent.lengths if job.group_by_length else None)
@@ -179,11 +201,12 @@ def prepare(job: TrainingJob, machine: Machine, rows: Dataset, heldout: Dataset 
         "processes": accelerator.num_processes,
         "parameters": parameters,
         "trainable_parameters": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        "weights_here": sum(weights_here(weight) for weight in model.parameters()),
         "trained_tokens": round(extent.trained_tokens * job.epochs),
         "isolation": isolation,
         **settings.model_dump(),
     }
-    journal = Journal(len(steps))
+    journal.total_steps = len(steps)
     checkpoints = job.checkpoints or job.output / "checkpoints"
     keeper = Keeper(
         checkpoints,
@@ -227,7 +250,7 @@ def prepare(job: TrainingJob, machine: Machine, rows: Dataset, heldout: Dataset 
         yield run
     finally:
         accelerator.end_training()
-        if job.checkpoints is None:
+        if job.checkpoints is None and accelerator.is_main_process:
             shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -238,18 +261,18 @@ def _learning(job: TrainingJob, parameters: int, trainable: int) -> Learning:
 
 
 def _settings_of(job: TrainingJob) -> Settings | None:
-    """Those of the checkpoint to go on from; with a smaller micro-batch where memory ran out since."""
+    """Those of the checkpoint to go on from; sparing more memory where it ran out since."""
     if job.resume_from is None:
         return None
     saved = resuming.read_json(job.resume_from, resuming.SETTINGS)
     settings = Settings.model_validate({name: value for name, value in saved.items() if name in Settings.model_fields})
     size = min(settings.micro_batch_size, job.micro_batch_size or settings.micro_batch_size)
-    return settings.model_copy(update={"micro_batch_size": size})
+    recompute = settings.gradient_checkpointing or job.gradient_checkpointing is True
+    return settings.model_copy(update={"micro_batch_size": size, "gradient_checkpointing": recompute})
 
 
 def _isolated(
-    asked: str,
-    machine: Machine,
+    names: Sequence[str],
     accelerator: Accelerator,
     model: Any,
     rows: Dataset,
@@ -257,7 +280,6 @@ def _isolated(
     padding: int,
 ) -> tuple[PackedCollator, dict[str, Any] | None]:
     """The first attention that this model can compute with and that keeps samples apart, and the proof."""
-    names = candidates(asked, machine.device.type, machine.compute_dtype)
     for name in names:
         try:
             model.set_attn_implementation(name)
@@ -274,7 +296,7 @@ def _isolated(
                 ) from error
             if name == names[-1]:
                 raise
-    raise ValueError(f"training.attention is {asked}, and no attention is known for it. Set it to auto.")
+    raise ValueError("no attention is known for this model. Set training.attention to auto.")
 
 
 def _regulariser(
@@ -306,15 +328,10 @@ def _heldout_batches(heldout: Dataset | None, collator: PackedCollator, size: in
     return [collator([heldout[index] for index in order[start : start + size]]) for start in range(0, len(order), size)]
 
 
-def _gathered(job: TrainingJob, machine: Machine, accelerator: Accelerator, sharded: Any) -> Any:
-    """A whole model on the CPU with the weights of one that lies in parts on several devices."""
-    state = accelerator.get_state_dict(sharded)
-    if not accelerator.is_main_process:
-        return None
+def _anew(job: TrainingJob, machine: Machine) -> Any:
+    """The model as it was before training, whole and on the CPU."""
     dtype = torch.float32 if job.method.trains_base else machine.compute_dtype
-    model = job.method.prepare(load_model(job.base_model, dtype), job.adapter)
-    model.load_state_dict(state, strict=False)
-    return model
+    return job.method.prepare(load_model(job.base_model, dtype), job.adapter)
 
 
 def _refuse_misfits(job: TrainingJob, extent: Extent, model: Any) -> None:

@@ -94,8 +94,11 @@ def test_the_order_of_rows_does_not_depend_on_processes_or_micro_batches(job: Tr
             assert list(np.concatenate(turns)) == list(order.step(number))
 
 
-@pytest.mark.parametrize("method", [Full(), LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize(
+    ("parallel", "method"),
+    [("ddp", Full()), ("fsdp", Full()), ("fsdp", LORA)],
+    ids=["ddp-full", "fsdp-full", "fsdp-lora"],
+)
 def test_two_processes_give_the_losses_of_one(job: TrainingJob, parallel: str, method: Method, tmp_path: Path) -> None:
     single = job.model_copy(update={"method": method})
     train(single)
@@ -139,3 +142,17 @@ def run(job: TrainingJob, folder: Path) -> list[dict[str, object]]:
         processes=job.processes,
     )
     return events
+
+
+def test_fsdp_leaves_each_process_a_part_of_the_model(job: TrainingJob, tmp_path: Path) -> None:
+    """In bfloat16, too, losses are told and gradients added up in float32."""
+    told = job.model_copy(update={"processes": 2, "parallel": "fsdp", "dtype": "bfloat16", "epochs": 0.5})
+    events = run(told, tmp_path / "sharded")
+    (started,) = [event for event in events if event["event"] == "started"]
+    assert started["weights_here"] == pytest.approx(started["parameters"] / 2, rel=0.01)
+    (first,) = [event for event in events if event["event"] == "evaluation" and event["step"] == 0]
+    whole = job.model_copy(update={"dtype": "bfloat16", "epochs": 0.5, "output": tmp_path / "whole"})
+    train(whole)
+    measured = pq.read_table(whole.output / "metrics.parquet").to_pylist()[0]["heldout_loss"]
+    assert first["heldout_loss"] == pytest.approx(measured, abs=2e-3)
+    assert first["heldout_loss"] != round(float(first["heldout_loss"]), 2)
