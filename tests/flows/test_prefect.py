@@ -88,7 +88,7 @@ def test_passing_fault_of_the_store_is_retried(
 
 
 def test_trainer_speaks_through_the_run(fettle: Fettle, store: Path, server: Server) -> None:
-    answer = fettle("run", "recipe.yaml", "--store", str(store), "--set", "training.learning_rate=3.0e+0")
+    answer = fettle("run", "recipe.yaml", "--store", str(store), "--set", "training.learning_rate=0.95")
     assert answer.code == 1, answer.out
     assert "diverged" in answer.err
     _run, tasks, _artifacts, logs = latest_run(server, task_runs=6)

@@ -80,7 +80,7 @@ def test_settings_reach_every_kind_of_place(workplace: Path) -> None:
         ),
         (
             "name: a\nbase_model: x\nsources: [{name: s, uri: u}]\ntraining: {batch_size: 5, micro_batch_size: 2}\n",
-            "micro_batch_size is 2 and batch_size is 5",
+            "micro_batch_size is 2 and each process has 5 rows of a batch",
         ),
     ],
 )

@@ -71,7 +71,11 @@ class Started:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.flows.training_run", json.dumps(told)],
                 env={**environment, **os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(disk)}
-                | {"PREFECT_API_URL": environment["PREFECT_API_URL"]},
+                # Commands that ran in this process before have silenced its console.
+                | {
+                    "PREFECT_API_URL": environment["PREFECT_API_URL"],
+                    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

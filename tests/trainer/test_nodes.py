@@ -98,7 +98,8 @@ def test_two_machines_give_the_losses_of_one(job: TrainingJob, endpoint: str, tm
     assert together(first, second) == [None, None]
     assert {event["processes"] for event in first.events if event["event"] == "started"} == {2}
     assert second.events == []
-    assert second.lines == [f"step {step} of 5" for step in range(1, 6)]
+    steps = [line for line in second.lines if line.startswith("step ")]  # torch may tell of the end of their meeting
+    assert steps == [f"step {step} of 5" for step in range(1, 6)]
     assert [path.name for path in second.job.output.rglob("*") if path.is_file()] == []
     single = losses(job.output)
     assert losses(first.job.output) == pytest.approx(single, abs=1e-4)
