@@ -94,4 +94,4 @@ def test_trainer_speaks_through_the_run(fettle: Fettle, store: Path, server: Ser
     _run, tasks, _artifacts, logs = latest_run(server, task_runs=6)
     train = next(task for task in tasks if task.name.startswith("train"))
     assert train.run_count == 1
-    assert any("started" in log.message and "parameters" in log.message for log in logs)
+    assert any(log.message.startswith("training ") and "parameters" in log.message for log in logs)
