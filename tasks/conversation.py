@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from tasks.artifacts.fingerprint import canonical
 
+Role = Literal["general", "domain", "code", "safety"]
+"""What a source is for in a mixture."""
+
 Split = Literal["train", "heldout"]
 
 MESSAGE = pa.struct(

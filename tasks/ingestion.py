@@ -9,7 +9,7 @@ later. Where the recipe names a source as the held-out side, that source is all 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import polars as pl
 import pyarrow as pa
@@ -26,6 +26,7 @@ from tasks.conversation import (
     CONVERSATIONS,
     REJECTED,
     Message,
+    Role,
     Split,
     answer_text,
     conversation_id,
@@ -41,8 +42,6 @@ from tasks.sources import UnreadableFileError, read_rows
 
 ROWS_PER_BATCH = 4096
 CHARACTERS_PER_BATCH = 16 << 20
-
-Role = Literal["general", "domain", "code", "safety"]
 
 
 class Source(Config):

@@ -32,12 +32,12 @@ from tasks.reporting.facts import (
     Outcome,
     SampleFacts,
     ScoreFacts,
-    SourceFacts,
     StageFacts,
     TrainingFacts,
     WarningFacts,
 )
 from tasks.reporting.page import render
+from tasks.reporting.source_facts import SourceFacts
 from tasks.reporting.tables import markdown_table
 
 MOST_FORGOTTEN = 100

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from tasks.conversation import Role
 from tasks.methods.method import TrainingMethod
 from tasks.methods.regulariser import Regulariser
 
 if TYPE_CHECKING:
     import torch
-
-Role = Literal["general", "domain", "code", "safety"]
 
 
 class Elastic(TrainingMethod):

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.algorithms.audit import SourceAudit, duplicates
 from tasks.algorithms.languages import language_shares
 from tasks.algorithms.lengths import Band, bands, quantiles
-from tasks.reporting.facts import AuditFacts, CharacterBand, LengthFacts, ShareFacts
+from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, ShareFacts
 
 MOST_FIELDS, MOST_LANGUAGES, MOST_LABELS_DRAWN = 5, 4, 40
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import yaml
 
 from tasks.reporting import wording
-from tasks.reporting.facts import Facts, LineageFacts, ScoreFacts, SourceFacts, dropped_by_reason
+from tasks.reporting.facts import Facts, LineageFacts, ScoreFacts, dropped_by_reason
+from tasks.reporting.source_facts import SourceFacts
 from tasks.reporting.tables import code_block, escape_markdown, markdown_table, paragraph
 
 # The Hub refuses a card whose base_model is a folder rather than a name.

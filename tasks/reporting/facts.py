@@ -1,34 +1,18 @@
 """Everything that a report or a model card shows, and nothing else: plain values, no artifact, no path to open."""
 
-import re
 from collections.abc import Sequence
 from datetime import UTC
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from tasks.config import Config
+from tasks.reporting.source_facts import AuditFacts, SourceFacts
+from tasks.reporting.values import Count, Scalar, Seconds, Text
 
 Verdict = Literal["pass", "investigate", "fail", "underpowered"]
 Kind = Literal["multiple choice", "exact answer", "held-out loss", "apology rate", "perplexity"]
 Effect = Literal["better", "worse", "unsure"]
-
-_UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def readable(value: object) -> object:
-    """Text without what neither HTML nor UTF-8 can hold: controls become pictures (␀), half surrogates �."""
-    if not isinstance(value, str):
-        return value
-    newlines = value.replace("\r\n", "\n").replace("\r", "\n")
-    return _UNREADABLE.sub(lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\ufffd", newlines)
-
-
-Text = Annotated[str, BeforeValidator(readable)]
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Scalar = bool | int | float | Text | None
 
 
 class Outcome(Config):
@@ -167,40 +151,6 @@ class TrainingFacts(Config):
     """The losses, in step order."""
 
 
-class SourceFacts(Config):
-    """What became of one source: read = rejected + heldout + Σ dropped + kept."""
-
-    name: Text
-    """The source's name in the recipe."""
-    role: Text
-    """General, domain, code, safety, …"""
-    files: Count
-    """Files read."""
-    read: Count
-    """Rows found, malformed ones included."""
-    rejected: Count = 0
-    """Malformed rows."""
-    heldout: Count = 0
-    """Rows set aside for evaluation before any curation."""
-    kept: Count
-    """Distinct rows that the model was trained on."""
-    dropped: dict[Text, Count] = Field(default_factory=dict)
-    """Rows lost between, by reason, over all stages."""
-    epochs: Annotated[float, Field(ge=0)] = 1.0
-    """How often each kept row was seen on average (copies times epochs)."""
-    requested_share: Share | None = None
-    """Share that the recipe asks for, 0–1, or nothing where it asks for none."""
-    achieved_share: Share
-    """Share that the mixture has, 0–1."""
-    trainable_tokens: Count
-    """Tokens with a label in the mixture."""
-
-    @property
-    def unaccounted(self) -> int:
-        """Rows that no reason explains; shown, because an auditor must see them. Below zero: more came out than in."""
-        return self.read - self.rejected - self.heldout - sum(self.dropped.values()) - self.kept
-
-
 class LengthBand(Config):
     """Conversations whose length lies in one band."""
 
@@ -210,62 +160,6 @@ class LengthBand(Config):
     """Longest length in the band."""
     rows: Count
     """Conversations."""
-
-
-class CharacterBand(Config):
-    """Texts whose length in characters lies in one band, both ends included."""
-
-    shortest: Count
-    """Shortest length in the band."""
-    longest: Count
-    """Longest length in the band."""
-    rows: Count
-    """Texts."""
-
-
-class LengthFacts(Config):
-    """How long the prompts or the answers of a source are, in characters."""
-
-    median: Count
-    """Half of them are at most so long."""
-    p95: Count
-    """All but one in twenty are at most so long."""
-    longest: Count
-    """The longest one."""
-    bands: tuple[CharacterBand, ...]
-    """Rows by length, the bands growing with it."""
-
-
-class ShareFacts(Config):
-    """A language, a field, a property, and the share of rows that it concerns."""
-
-    name: Text
-    """What it is."""
-    share: Share
-    """Share of rows, 0–1."""
-
-
-class AuditFacts(Config):
-    """What the rows of one source are like, before any of them was dropped."""
-
-    source: Text
-    """The source's name in the recipe."""
-    rows: Count
-    """Rows that could be read."""
-    duplicates: Count
-    """Rows with the words of an earlier row, of this source or of another."""
-    prompts: LengthFacts
-    """First prompts."""
-    answers: LengthFacts
-    """Answers, all turns together."""
-    languages: tuple[ShareFacts, ...] = ()
-    """Languages of a sample, the commonest first."""
-    contents: tuple[ShareFacts, ...] = ()
-    """Properties that some rows have: a system prompt, tools, refusals, …"""
-    missing: tuple[ShareFacts, ...] = ()
-    """Fields that some rows lack, the most missed first."""
-    labels: Count = 0
-    """How many labels the answers are, or none where they are texts."""
 
 
 class WarningFacts(Config):

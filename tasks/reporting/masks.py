@@ -10,8 +10,8 @@ from pydantic import Field
 
 from tasks.config import Config
 from tasks.reporting import wording
-from tasks.reporting.facts import Count, Share, Text, readable
 from tasks.reporting.html import html_environment
+from tasks.reporting.values import Count, Share, Text, readable
 
 _SIGNS = {"\n": "↵", "\t": "⇥", " ": "·", "\u00a0": "⍽"}
 _MOST_NAMED = 12

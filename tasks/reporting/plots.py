@@ -13,16 +13,8 @@ from typing import NamedTuple, TypeVar
 from markupsafe import Markup
 
 from tasks.reporting import wording
-from tasks.reporting.facts import (
-    AuditFacts,
-    CharacterBand,
-    CurvePoint,
-    LengthBand,
-    LengthFacts,
-    ScoreFacts,
-    SourceFacts,
-    dropped_by_reason,
-)
+from tasks.reporting.facts import CurvePoint, LengthBand, ScoreFacts, dropped_by_reason
+from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, SourceFacts
 
 Point = tuple[float, float]
 T = TypeVar("T")

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from tasks.trainer import resuming
@@ -95,4 +94,4 @@ class Keeper:
             state = self.journal.state()
             step = state["rows"][-1]["step"]
             resuming.write_json(folder, resuming.JOURNAL, state)
-            resuming.write_json(folder, resuming.SETTINGS, self.settings | {"step": step, "torch": torch.__version__})
+            resuming.write_json(folder, resuming.SETTINGS, self.settings | {"step": step})

@@ -19,7 +19,7 @@ from tasks.methods import Regulariser
 from tasks.trainer import resuming
 from tasks.trainer.attention import candidates
 from tasks.trainer.batches import Batch, Extent, PackedCollator, measure, names_of
-from tasks.trainer.child import Interrupted, is_asked_to_stop
+from tasks.trainer.child import Interrupted, OverBudget, is_asked_to_stop
 from tasks.trainer.devices import accelerate, agreed, is_sharded, optimiser, shard, weights_here
 from tasks.trainer.events import emit
 from tasks.trainer.head import patch, trained_loss
@@ -81,7 +81,7 @@ class Run:
             raise Interrupted(f"asked to stop after step {step} of {len(self.loop.steps)}; it can go on from there.")
         try:
             Budget(self.job, self.loop.journal).check(step, self.smoke.at)
-        except RuntimeError:
+        except OverBudget:
             self.keeper.save(step)
             raise
         if self._of_all(self.keeper.is_due()):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.configurations import QWEN_7B
 from tests.flows.conftest import Fettle
 from tests.stages.making import CHATML, byte_level, tokenizer_files
 
@@ -144,19 +145,6 @@ def test_recipe_errors_exit_2_with_path_and_nearest_name(fettle: Fettle, store: 
         assert "Traceback" not in answer.err
 
 
-QWEN_7B: dict[str, Any] = {
-    "architectures": ["Qwen2ForCausalLM"],
-    "model_type": "qwen2",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152064,
-    "max_position_embeddings": 32768,
-    "tie_word_embeddings": False,
-    "torch_dtype": "bfloat16",
-}
 LORA_7B = [
     "training={method: {kind: lora, rank: 16}, learning_rate: 2e-4, epochs: 2, batch_size: 16}",
     "tokenization.max_length=2048",

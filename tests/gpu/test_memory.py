@@ -16,6 +16,7 @@ from tasks.algorithms.training.memory import Load, peak_memory
 from tasks.methods import Full, Lora, Method
 from tasks.trainer.head import patch, trained_loss
 from tasks.trainer.shapes import learning_of, read_shapes
+from tests.configurations import QWEN_7B
 
 ROOM = 60 * 2**30
 """Bytes that the largest of these needs."""
@@ -30,17 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 
-QWEN_7B: dict[str, Any] = {
-    "architectures": ["Qwen2ForCausalLM"],
-    "model_type": "qwen2",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152064,
-    "tie_word_embeddings": False,
-}
 QWEN_HALF = QWEN_7B | {
     "hidden_size": 896,
     "intermediate_size": 4864,

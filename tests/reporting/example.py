@@ -7,25 +7,21 @@ from datetime import UTC, datetime
 from tasks.algorithms.lengths import EDGES
 from tasks.reporting.facts import (
     AdviceFacts,
-    AuditFacts,
-    CharacterBand,
     CurvePoint,
     DiagnosisFacts,
     Facts,
     ForgottenFacts,
     LengthBand,
-    LengthFacts,
     LicenceFacts,
     LineageFacts,
     Outcome,
     SampleFacts,
     ScoreFacts,
-    ShareFacts,
-    SourceFacts,
     StageFacts,
     TrainingFacts,
     WarningFacts,
 )
+from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, ShareFacts, SourceFacts
 
 RECIPE = """\
 name: fintech-assistant

@@ -9,8 +9,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from tasks.artifacts.resource import Resource, read_resource
 from tasks.benchmarks import BenchmarkSource
+from tasks.conversation import Role
 from tasks.formats.mapping import FieldMap
-from tasks.ingestion import Role, Source
+from tasks.ingestion import Source
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"

@@ -17,11 +17,12 @@ from tasks import mixing
 from tasks.algorithms.balance import apportion
 from tasks.artifacts.resource import Resource
 from tasks.artifacts.store import Store
+from tasks.conversation import Role
 from tasks.curation import curate
 from tasks.deduplication import DeduplicationConfig, deduplicate
 from tasks.filters import CurationConfig
 from tasks.filters.length import Length
-from tasks.ingestion import IngestionConfig, Role, ingest, split_of
+from tasks.ingestion import IngestionConfig, ingest, split_of
 from tasks.mixing import ImpossibleMixtureError, MixingConfig, advice, choose_copies, mix, requested_shares
 from tests.stages.making import chat, pair, prose, source
 

@@ -8,10 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.trainer.job import TrainingJob
+
 CORPUS = ["The capital of France is Paris.", "### Instruction:\nName a colour.\n\n### Response:\nBlue is one.", "a b c"]
 BOS, EOS = 0, 1
 Sample = tuple[list[int], int]
 """Token ids, and how many of them in front carry no loss."""
+
+
+UNEVEN: list[list[Sample]] = [
+    [([0, *range(10 + n, 14 + n), 60, 61, 62, 1], 4), ([0, 20 + n, 60, 61, 1], 2 + n % 3)] * (1 + n % 3)
+    for n in range(18)
+]
+"""Rows of unequal length whose samples have unequal shares of trained tokens; 18 rows leave a last step of 2."""
+HELDOUT: list[list[Sample]] = [[([0, *range(30, 30 + n), 60, 61, 62, 1], n)] for n in (2, 5, 9)]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,3 +94,22 @@ def write_rows() -> Callable[[Path, Sequence[Sequence[Sample]]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def uneven_job(
+    base: Path, write_rows: Callable[[Path, Sequence[Sequence[Sample]]], Path], tmp_path: Path
+) -> TrainingJob:
+    """Five steps on rows of unequal length, in batches that can be split in many ways."""
+    return TrainingJob(
+        base_model=base,
+        sequences=[write_rows(tmp_path / "rows.parquet", UNEVEN)],
+        heldout=[write_rows(tmp_path / "heldout.parquet", HELDOUT)],
+        output=tmp_path / "single",
+        learning_rate=5e-3,
+        epochs=2,
+        batch_size=8,
+        micro_batch_size=2,
+        evaluations=2,
+        dtype="float32",
+    )

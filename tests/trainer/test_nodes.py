@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,11 @@ from tasks.trainer.config import TrainingConfig, Watching
 from tasks.trainer.job import TrainingJob
 from tasks.trainer.launch import Meeting, TrainerFailed
 from tasks.trainer.train import train
-from tests.trainer.test_parallel import HELDOUT, ROWS, Sample
-
-WriteRows = Callable[[Path, Sequence[Sequence[Sample]]], Path]
 
 
 @pytest.fixture
-def job(base: Path, write_rows: WriteRows, tmp_path: Path) -> TrainingJob:
-    return TrainingJob(
-        base_model=base,
-        sequences=[write_rows(tmp_path / "rows.parquet", ROWS)],
-        heldout=[write_rows(tmp_path / "heldout.parquet", HELDOUT)],
-        output=tmp_path / "single",
-        learning_rate=5e-3,
-        epochs=2,
-        batch_size=8,
-        micro_batch_size=2,
-        evaluations=2,
-        dtype="float32",
-    )
+def job(uneven_job: TrainingJob) -> TrainingJob:
+    return uneven_job
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """However a step is split, over micro-batches or processes, it is the same step."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,31 +24,12 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-Sample = tuple[list[int], int]
-WriteRows = Callable[[Path, Sequence[Sequence[Sample]]], Path]
-ROWS: list[list[Sample]] = [
-    [([0, *range(10 + n, 14 + n), 60, 61, 62, 1], 4), ([0, 20 + n, 60, 61, 1], 2 + n % 3)] * (1 + n % 3)
-    for n in range(18)
-]
-"""Rows of unequal length whose samples have unequal shares of trained tokens; 18 rows leave a last step of 2."""
-HELDOUT: list[list[Sample]] = [[([0, *range(30, 30 + n), 60, 61, 62, 1], n)] for n in (2, 5, 9)]
 LORA = Lora(rank=4, target_modules=["q_proj", "v_proj", "down_proj"])
 
 
 @pytest.fixture
-def job(base: Path, write_rows: WriteRows, tmp_path: Path) -> TrainingJob:
-    return TrainingJob(
-        base_model=base,
-        sequences=[write_rows(tmp_path / "rows.parquet", ROWS)],
-        heldout=[write_rows(tmp_path / "heldout.parquet", HELDOUT)],
-        output=tmp_path / "single",
-        learning_rate=5e-3,
-        epochs=2,
-        batch_size=8,
-        micro_batch_size=2,
-        evaluations=2,
-        dtype="float32",
-    )
+def job(uneven_job: TrainingJob) -> TrainingJob:
+    return uneven_job
 
 
 @pytest.mark.parametrize("flat", [True, False], ids=["behind one another", "padded"])
