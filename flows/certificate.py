@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from flows.recipe import RecipeError
+from flows.errors import RecipeError
 from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store

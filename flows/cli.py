@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     with prefect_api(options) if options.command in ("run", "demo") else nullcontext():
-        from flows import commands
+        from flows.commands import command
 
-        command: Callable[[argparse.Namespace], int] = getattr(commands, options.command)
-        return command(options)
+        return command(options.command)(options)
 
 
 def _settle(options: argparse.Namespace) -> None:
@@ -98,8 +97,7 @@ def _send_last_words() -> None:
 
 def _explained(error: Exception) -> tuple[int, str]:
     """Exit code and words for an error; a name is put before those that nobody planned for."""
-    from flows.finetune import RefusedError
-    from flows.recipe import RecipeError
+    from flows.errors import RecipeError, RefusedError
     from tasks.artifacts.resource import ResourceError
 
     if isinstance(error, RefusedError):

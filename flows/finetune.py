@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.errors import RefusedError, Result
 from flows.forecast import require_sound
 from flows.recipe import Inputs, Recipe, find_inputs
 from flows.recording import Recorder
@@ -14,7 +15,6 @@ from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.resource import TOKENIZER_FILES
 from tasks.artifacts.store import Store
 from tasks.caching import watched_by
-from tasks.config import Config
 from tasks.curation import curate
 from tasks.deduplication import deduplicate
 from tasks.evaluation import evaluate, measure
@@ -25,27 +25,6 @@ from tasks.tokenization import tokenize
 from tasks.training import train
 
 DEFAULT_STORE = "fettle-store"
-
-
-class Result(Config):
-    """What a run came to."""
-
-    run: str
-    verdict: str
-    reason: str
-    publication: str
-    """Address of the artifact with report and card."""
-    evaluation: str
-    version: int | None = None
-    """The published version; none where the gate refused."""
-
-
-class RefusedError(Exception):
-    """The run is done, and its gate kept the model from being published."""
-
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 def _run_name() -> str:

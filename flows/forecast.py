@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.recipe import Inputs, Recipe, RecipeError
+from flows.errors import RecipeError
+from flows.recipe import Inputs, Recipe
 from tasks.algorithms.training.advice import Advice, Setup, advise
 from tasks.algorithms.training.duration import (
     DEVICES,

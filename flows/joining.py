@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 
+from flows.errors import RecipeError
 from flows.planning import Step, foretell
-from flows.recipe import Inputs, Recipe, RecipeError, find_inputs
+from flows.recipe import Inputs, Recipe, find_inputs
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.store import MARKER, Store
 from tasks.trainer.launch import TrainerFailed

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from flows.errors import RecipeError
 from flows.hub import hub_dataset, is_hub_name
 from flows.presets import PresetError, with_preset
 from flows.server import home
@@ -30,10 +31,6 @@ from tasks.trainer.config import TrainingConfig
 from tasks.trainer.tokenizer_conversion import converted
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-
-
-class RecipeError(Exception):
-    """A recipe that cannot be used: where, what is wrong, what to do."""
 
 
 class Recipe(Config):

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -24,7 +24,9 @@ from rich.tree import Tree
 
 from tasks.artifacts.lineage import Node
 from tasks.artifacts.manifest import Artifact, Counts, Identity
-from tasks.caching import Stage
+
+if TYPE_CHECKING:  # Prefect takes seconds to import
+    from tasks.caching import Stage
 
 PIPE_COLUMNS = 180
 """Width of tables that go to a file or another program."""
@@ -86,13 +88,13 @@ class Board:
         if self._live:
             self._progress.stop()
 
-    def began(self, stage: Stage[Any], _identity: Identity) -> None:
+    def began(self, stage: "Stage[Any]", _identity: Identity) -> None:
         """Open the stage's bar."""
         self._began = self._last_line = time.monotonic()
         if self._live:
             self._bar = self._progress.add_task(stage.verb, total=None, unit="")
 
-    def moved(self, stage: Stage[Any], done: int, total: int | None, unit: str) -> None:
+    def moved(self, stage: "Stage[Any]", done: int, total: int | None, unit: str) -> None:
         """Move the bar, or print a line every ten seconds."""
         if self._bar is not None:
             self._progress.update(self._bar, completed=done, total=total, unit=unit)
@@ -102,7 +104,7 @@ class Board:
             rate = done / (self._last_line - self._began)
             errors.print(f"  {stage.verb}: {done:,}{of} {unit}, {rate:,.0f} a second", markup=False)
 
-    def ended(self, stage: Stage[Any], artifact: Artifact, *, cached: bool, seconds: float) -> None:
+    def ended(self, stage: "Stage[Any]", artifact: Artifact, *, cached: bool, seconds: float) -> None:
         """Close the bar with one line."""
         if self._bar is not None:
             self._progress.remove_task(self._bar)

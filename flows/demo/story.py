@@ -7,10 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from flows import commands, terminal
+from flows import terminal
 from flows.cli import DONE, REFUSED
+from flows.commands.running import execute, print_outcome, report_location, score_rows
 from flows.demo.corpus import Fault, Place, write_corpus
-from flows.finetune import Result
+from flows.errors import Result
 from flows.presets import preset_file
 from flows.recipe import load_recipe
 from tasks.artifacts import runs
@@ -42,14 +43,14 @@ def tell(options: argparse.Namespace) -> int:
     if not options.json:
         terminal.errors.print(f"{sum(plan.rows.values()):,} rows with {len(plan.faults):,} planted faults in {folder}")
     recipe = load_recipe(recipe_path)
-    result, refusal = commands.execute(recipe, options)
+    result, refusal = execute(recipe, options)
     store = Store(options.store)
     fates = row_fates(store, result)
     read = {source.name for source in recipe.sources}
     faults = fault_rows([fault for fault in plan.faults if fault.source in read], fates)
-    scores = commands.score_rows(store, result)
+    scores = score_rows(store, result)
     if options.json:
-        report = commands.report_location(store, result)
+        report = report_location(store, result)
         terminal.answer(
             {**result.model_dump(), "faults": faults, "scores": scores, "refused": refusal, "report": report}
         )
@@ -59,7 +60,7 @@ def tell(options: argparse.Namespace) -> int:
         terminal.console.print()
         terminal.show_table(scores)
         terminal.console.print()
-        commands.print_outcome(recipe, store, result, refusal)
+        print_outcome(recipe, store, result, refusal)
         terminal.console.print("watch    make up, then http://127.0.0.1:4200", markup=False)
     return REFUSED if refusal else DONE
 

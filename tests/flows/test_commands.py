@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands import recipe_schema, schema_path
+from flows.commands.describing import recipe_schema, schema_path
 from tasks.artifacts import registry, runs
 from tasks.artifacts.store import Store
 from tests.flows.conftest import Fettle

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from flows.errors import RecipeError
 from flows.presets import preset_names
-from flows.recipe import Recipe, RecipeError, load_recipe
+from flows.recipe import Recipe, load_recipe
 from tasks.algorithms.training.advice import Setup, advise
 
 REPOSITORY = Path(__file__).resolve().parents[2]

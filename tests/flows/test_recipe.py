@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.recipe import RecipeError, find_inputs, load_recipe
+from flows.errors import RecipeError
+from flows.recipe import find_inputs, load_recipe
 from tasks.artifacts.resource import ResourceError
 from tests.flows.conftest import RECIPE
 

@@ -1,0 +1,52 @@
+"""`fettle diff`."""
+
+import argparse
+import json
+from typing import Any
+
+from flows import terminal
+from flows.certificate_page import show_row_changes
+from flows.cli import DONE
+from flows.commands.showing import address_of
+from flows.row_changes import row_changes
+from tasks.artifacts import runs
+from tasks.artifacts.lineage import differences
+from tasks.artifacts.store import Store
+
+
+def diff(options: argparse.Namespace) -> int:
+    """Compare two runs stage by stage and row by row, or two artifacts."""
+    store = Store(options.store)
+    fields: list[dict[str, Any]] = []
+    for stage, before, after in _pairs(store, options.before, options.after):
+        fields += [
+            {"stage": stage, "field": change.place, "before": change.before, "after": change.after}
+            for change in differences(store.manifest(before), store.manifest(after))
+        ]
+    was, now = runs.find(store, options.before), runs.find(store, options.after)
+    rows = row_changes(store, was, now, options.rows) if was and now else None
+    if options.json:
+        terminal.answer({"fields": fields, "rows": rows.model_dump(mode="json") if rows else None})
+        return DONE
+    if fields:
+        terminal.show_table([{key: _short(value) for key, value in row.items()} for row in fields])
+    else:
+        terminal.console.print("no difference")
+    if rows and fields:
+        show_row_changes(rows)
+    return DONE
+
+
+def _pairs(store: Store, before: str, after: str) -> list[tuple[str, str, str]]:
+    runs_found = runs.find(store, before), runs.find(store, after)
+    if runs_found[0] is None or runs_found[1] is None:
+        return [("", address_of(store, before), address_of(store, after))]
+    return [
+        (left.verb, left.address, right.address)
+        for left, right in zip(runs_found[0].stages, runs_found[1].stages, strict=False)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:197]}…"

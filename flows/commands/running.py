@@ -1,0 +1,81 @@
+"""`fettle run` and `fettle demo`."""
+
+import argparse
+import json
+
+from flows import terminal
+from flows.cli import DONE, REFUSED
+from flows.errors import RefusedError, Result
+from flows.finetune import finetune
+from flows.forecast import require_sound
+from flows.recipe import Recipe, load_recipe
+from tasks.artifacts import registry
+from tasks.artifacts.store import Store
+from tasks.caching import watched_by
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a recipe; a refusal by the gate is a result too, with its own exit code."""
+    recipe = load_recipe(options.recipe, options.set)
+    result, refusal = execute(recipe, options)
+    store = Store(options.store)
+    if options.json:
+        terminal.answer({**result.model_dump(), "refused": refusal, "report": report_location(store, result)})
+    else:
+        terminal.console.print()
+        terminal.show_table(score_rows(store, result))
+        terminal.console.print()
+        print_outcome(recipe, store, result, refusal)
+    return REFUSED if refusal else DONE
+
+
+def execute(recipe: Recipe, options: argparse.Namespace) -> tuple[Result, str | None]:
+    """Run the pipeline as a flow, with progress; gives the result, and why the gate refused if it did."""
+    require_sound(recipe)
+    options.ready()
+    with terminal.Board(quiet=options.json) as board, watched_by(board):
+        try:
+            return finetune(recipe, options.store), None
+        except RefusedError as refusal:
+            return refusal.result, str(refusal)
+
+
+def score_rows(store: Store, result: Result) -> list[dict[str, object]]:
+    """Base against tuned, a row a measure."""
+    gates = json.loads(store.read_file(result.evaluation, "gates.json"))
+    return [
+        {
+            "measure": score["name"],
+            "base": score["base"],
+            "tuned": score["tuned"],
+            "change": score["difference"],
+            "unit": score["unit"],
+            "items": score["items"],
+            "verdict": score["verdict"] or "–",
+        }
+        for score in gates["scores"]
+    ]
+
+
+def print_outcome(recipe: Recipe, store: Store, result: Result, refusal: str | None) -> None:
+    """The gate's word, and where everything lies."""
+    style = "green" if refusal is None else "red"
+    terminal.console.print(f"gate     [{style}]{result.verdict}[/]  ", end="")
+    terminal.console.print(result.reason, markup=False)
+    where = f"{store.uri}/{registry.version_folder(recipe.name, result.version)}" if result.version else "nothing"
+    terminal.console.print(f"model    {where}", markup=False)
+    terminal.console.print(f"report   {report_location(store, result)}", markup=False)
+    terminal.console.print(f"run      {result.run}   (fettle show {result.run})", markup=False)
+
+
+def report_location(store: Store, result: Result) -> str:
+    """Where the report page lies."""
+    manifest = store.manifest(result.publication)
+    return f"{store.uri}/{result.publication}/{manifest.files['report.html'].path}"
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Make the demo's data, run its recipe, and tell the story."""
+    from flows.demo import story
+
+    return story.tell(options)
