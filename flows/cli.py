@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    with prefect_api(options) if options.command in ("run", "demo") else nullcontext():
+    with prefect_api(options) if options.command in ("run", "demo", "evaluate") else nullcontext():
         from flows.commands import command
 
         return command(options.command)(options)
@@ -99,8 +99,9 @@ def _explained(error: Exception) -> tuple[int, str]:
     """Exit code and words for an error; a name is put before those that nobody planned for."""
     from flows.errors import RecipeError, RefusedError
     from tasks.artifacts.resource import ResourceError
+    from tasks.gate_record import GateRefusedError
 
-    if isinstance(error, RefusedError):
+    if isinstance(error, RefusedError | GateRefusedError):
         return REFUSED, str(error)
     if isinstance(error, RecipeError | ResourceError):
         return BAD_USAGE, str(error)
@@ -120,16 +121,22 @@ def _fail(options: argparse.Namespace, code: int, message: str) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _shared(**default: Any) -> argparse.ArgumentParser:
+    """What every command takes. Below another parser `default` is suppressed, or it would undo what that one heard."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--json", action="store_true", help="print the result as JSON")
-    shared.add_argument("--debug", action="store_true", help="show logs and traces")
+    shared.add_argument("--json", action="store_true", help="print the result as JSON", **default)
+    shared.add_argument("--debug", action="store_true", help="show logs and traces", **default)
     shared.add_argument(
         "--store",
-        default=os.environ.get("FETTLE_STORE") or "fettle-store",
         metavar="URI",
         help="folder or s3://bucket/prefix of the artifacts (default: $FETTLE_STORE, else ./fettle-store)",
+        **({"default": os.environ.get("FETTLE_STORE") or "fettle-store"} | default),
     )
+    return shared
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _shared()
     recipe = argparse.ArgumentParser(add_help=False)
     recipe.add_argument("recipe", type=Path, help="YAML file")
     recipe.add_argument(
@@ -153,6 +160,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan = add("plan", parents=[recipe, shared], help="tell what a run would do, and why")
     plan.add_argument("--exact", action="store_true", help="compute the data stages now, so that nothing stays open")
+    evaluate = add("evaluate", parents=[recipe, shared], help="measure and judge a recipe's model; publish nothing")
+    evaluate.add_argument("--until-decided", action="store_true", help="draw more items where too few left a case open")
+    report = add("report", parents=[shared], help="write a run's report, with all that people rated since")
+    report.add_argument("run", nargs="?", help="run id (the latest); with --over-time a recipe's name (all)")
+    report.add_argument("--over-time", action="store_true", help="compare the runs instead, one row each")
+    report.add_argument("--output", type=Path, metavar="FILE", help="where the page goes (report-RUN.html)")
+    rate = add("rate", parents=[shared], help="rate a run's answers from 1 to 5 on a sheet that hides whose they are")
+    rate.add_argument("run", nargs="?", help="run id (the latest)")
+    rate.add_argument("--sheet", type=Path, metavar="CSV", help="the sheet: written, or with --rater read")
+    rate.add_argument("--rater", metavar="NAME", help="whose ratings the filled-in sheet holds")
     show = add("show", parents=[shared], help="show a run or an artifact with all it came from, or a row's whole way")
     show.add_argument(
         "what",
@@ -169,8 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument(
         "--rows", type=_count, default=0, metavar="N", help="list so many rows that entered or left training (0)"
     )
-    models = add("models", parents=[shared], help="list the published models")
-    models.add_argument("name", nargs="?", help="one model only")
+    _add_models(add("models", parents=[shared], help="list the published models; promote, roll back, approve"))
     gc = add("gc", parents=[shared], help="remove what crashed runs left and what nothing needs")
     gc.add_argument("--dry-run", action="store_true", help="only list it")
     gc.add_argument("--keep-runs", type=_count, default=10, metavar="N", help="newest runs of each recipe to keep (10)")
@@ -188,6 +204,39 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=_port, default=4200, help="where the UI is served (4200)")
     add("schema", parents=[shared], help="print the JSON schema of a recipe")
     return parser
+
+
+def _add_models(models: argparse.ArgumentParser) -> None:
+    verbs = models.add_subparsers(dest="verb", metavar="VERB")
+    models.set_defaults(verb="list", name=None)
+    shared = _shared(default=argparse.SUPPRESS)
+    listing = verbs.add_parser("list", parents=[shared], help="versions, what points to them, and how they stand")
+    listing.add_argument("name", metavar="NAME", nargs="?", help="one model only")
+    promote = verbs.add_parser("promote", parents=[shared], help="let an alias point to a version that passed")
+    rollback = verbs.add_parser("rollback", parents=[shared], help="let an alias point to the version before")
+    approve = verbs.add_parser("approve", parents=[shared], help="say that a version may be used, as its recipe asks")
+    for parser in (promote, rollback, approve):
+        parser.add_argument("name", metavar="NAME", help="the model")
+    for parser in (promote, approve):
+        parser.add_argument("version", metavar="VERSION", type=_version, help="its number")
+    for parser in (promote, rollback):
+        parser.add_argument("--alias", default="production", help="which alias moves (production)")
+        parser.add_argument("--by", type=_person, metavar="WHO", help="who moves it (the user of this machine)")
+        parser.add_argument("--why", default="", metavar="TEXT", help="kept in the alias's history")
+    approve.add_argument("--by", type=_person, required=True, metavar="WHO", help="the person who looked at it")
+    approve.add_argument("--note", default="", metavar="TEXT", help="what the person looked at")
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no version; give its number, 1 or more")
+    return int(text)
+
+
+def _person(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("give a name")
+    return text.strip()
 
 
 def _count(text: str) -> int:

@@ -18,6 +18,12 @@ class Result(Config):
     evaluation: str
     version: int | None = None
     """The published version; none where the gate refused."""
+    aliases: tuple[str, ...] = ()
+    """What points to that version."""
+    waiting: bool = False
+    """Whether it still needs a person's approval."""
+    remarks: tuple[str, ...] = ()
+    """What people should know of the publication, a sentence each."""
 
 
 class RefusedError(Exception):

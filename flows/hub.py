@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,21 +46,27 @@ def hub_name(uri: str) -> HubName:
     return HubName(**found.groupdict())
 
 
-def hub_dataset(uri: str, facts: Mapping[str, Any] | None = None) -> Resource:
-    """A split of a data set on the Hub: the one named, or `train`, or the only one.
+def hub_dataset(uri: str, facts: Mapping[str, Any] | None = None, splits: Sequence[str] = ()) -> Resource:
+    """A data set on the Hub: the split that the address names, else those asked for, else `train` or the only one.
 
     What was read is kept below Fettle's home by commit. An address with a commit as its revision needs no network
     when it is read again.
     """
-    wanted = hub_name(uri)
+    named = hub_name(uri)
+    wanted = [named] if named.split or not splits else [named._replace(split=split) for split in splits]
     place = f"{uri} is no file or folder here, and" if "://" not in uri else f"{uri}:"
-    file = _kept(wanted)
-    if not _COMMIT.fullmatch(wanted.revision or "") or not file.is_file():
-        wanted = wanted._replace(revision=_commit(wanted, place))
-        file = _kept(wanted)
-    if not file.is_file():
-        file = keep_split(wanted.name, wanted, file.parent, place)
-    return read_resource(str(file), facts=dict(facts or {})).model_copy(update={"uri": uri})
+    if not _COMMIT.fullmatch(named.revision or "") or not all(_kept(each).is_file() for each in wanted):
+        commit = _commit(named, place)
+        wanted = [each._replace(revision=commit) for each in wanted]
+    files = [_kept(each) for each in wanted]
+    kept = [
+        file if file.is_file() else keep_split(each.name, each, file.parent, place)
+        for each, file in zip(wanted, files, strict=True)
+    ]
+    found = [read_resource(str(file), facts=dict(facts or {})) for file in kept]
+    files_found = {name: digest for each in found for name, digest in each.files.items()}
+    paths = {name: path for each in found for name, path in each.paths.items()}
+    return found[0].model_copy(update={"uri": uri, "files": files_found, "paths": paths})
 
 
 def _kept(wanted: HubName) -> Path:

@@ -14,8 +14,9 @@ from flows.hub import hub_dataset, is_hub_name
 from flows.presets import PresetError, with_preset
 from flows.server import home
 from tasks.algorithms.embedding import EMBEDDING_FILES
-from tasks.artifacts.resource import MODEL_FILES, Resource, ResourceError, read_resource
-from tasks.benchmarks import BenchmarkSource
+from tasks.artifacts.resource import MODEL_FILES, TOKENIZER_FILES, Resource, ResourceError, read_resource
+from tasks.benchmarks import BenchmarkSource, require_digest
+from tasks.benchmarks.item import HELDOUT_ANSWERS
 from tasks.config import Config
 from tasks.deduplication import DeduplicationConfig
 from tasks.evaluation import EvaluationConfig
@@ -25,7 +26,7 @@ from tasks.methods.adapter_files import CONFIG as ADAPTER_CONFIG
 from tasks.methods.adapter_files import WEIGHTS as ADAPTER_WEIGHTS
 from tasks.methods.adapters import AdapterMethod
 from tasks.mixing import MixingConfig
-from tasks.publication import PublicationConfig
+from tasks.promotion import PublicationConfig
 from tasks.tokenization import TokenizationConfig
 from tasks.trainer.config import TrainingConfig
 from tasks.trainer.tokenizer_conversion import converted
@@ -71,6 +72,15 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _judged_benchmarks_exist(self) -> "Recipe":
+        judge = self.evaluation.judge
+        there = [HELDOUT_ANSWERS, *(benchmark.name for benchmark in self.evaluation.benchmarks)]
+        missing = [name for name in judge.benchmarks if name not in there] if judge else []
+        if missing:
+            raise ValueError(f"evaluation.judge.benchmarks names {missing[0]!r}, which is none of {', '.join(there)}")
+        return self
+
+    @model_validator(mode="after")
     def _groups_are_not_packed(self) -> "Recipe":
         if self.training.group_by_length and self.tokenization.packing:
             raise ValueError(
@@ -111,6 +121,13 @@ class Inputs(Config):
     """The model that semantic duplicates are found with, where they are looked for."""
     adapter: Resource | None = None
     """The adapter that training goes on from, where it does."""
+    judging_model: Resource | None = None
+    """The model that compares answers, where it is a local one."""
+
+    @property
+    def tokenizer(self) -> Resource:
+        """The base model's tokenizer."""
+        return self.base_model.only(*TOKENIZER_FILES, "config.json")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -216,7 +233,9 @@ def _fault(error: Any) -> str:
         return f"{path}: there is no such field" + (f"; did you mean {close[0]}?" if close else "")
     if error["type"] == "missing":
         return f"{path}: is missing; it has no default"
-    shown = "" if isinstance(error["input"], dict) else f" (it is {error['input']!r:.120})"
+    # Somebody may have put a judge's key where none belongs.
+    secret = "judge" in error["loc"]
+    shown = "" if secret or isinstance(error["input"], dict) else f" (it is {error['input']!r:.120})"
     return f"{path or 'the recipe'}: {error['msg'].removeprefix('Value error, ')}{shown}"
 
 
@@ -240,7 +259,7 @@ def _locate(location: Sequence[str | int]) -> tuple[str, list[str]]:
 
 def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     while True:
-        shapes = [each for each in node.get("anyOf", []) if each.get("type") != "null"]
+        shapes = [each for each in node.get("anyOf", []) if each.get("type") not in ("null", "string")]
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
         elif len(shapes) == 1:
@@ -251,7 +270,9 @@ def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     sources = tuple(s.model_copy(update={"uri": _anchor_source(s.uri, folder)}) for s in recipe.sources)
-    benchmarks = tuple(b.model_copy(update={"uri": _anchor(b.uri, folder)}) for b in recipe.evaluation.benchmarks)
+    benchmarks = tuple(
+        b.model_copy(update={"uri": _anchor_source(b.uri, folder)}) for b in recipe.evaluation.benchmarks
+    )
     semantic = recipe.deduplication.semantic
     if semantic:
         semantic = semantic.model_copy(update={"model": _anchor_model(semantic.model, folder)})
@@ -259,13 +280,16 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     if start_from:
         method = training.method.model_copy(update={"start_from": _anchor_model(start_from, folder)})
         training = training.model_copy(update={"method": method})
+    judge = recipe.evaluation.judge
+    if judge and judge.model:
+        judge = judge.model_copy(update={"model": _anchor_model(judge.model, folder)})
     template = _read_template(recipe.tokenization.chat_template, folder)
     return recipe.model_copy(
         update={
             "sources": sources,
             "tokenization": recipe.tokenization.model_copy(update={"chat_template": template}),
             "deduplication": recipe.deduplication.model_copy(update={"semantic": semantic}),
-            "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
+            "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks, "judge": judge}),
             "base_model": _anchor_model(recipe.base_model, folder),
             "training": training,
         }
@@ -297,7 +321,7 @@ def _anchor(uri: str, folder: Path) -> str:
 
 def find_inputs(recipe: Recipe, *, to_run: bool = True) -> Inputs:
     """Find and digest everything outside the store that a recipe names; to plan, a base model needs no weights."""
-    semantic, start_from = recipe.deduplication.semantic, _start_from(recipe)
+    semantic, start_from, judge = recipe.deduplication.semantic, _start_from(recipe), recipe.evaluation.judge
     return Inputs(
         sources=tuple(_source(source) for source in recipe.sources),
         benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
@@ -306,6 +330,7 @@ def find_inputs(recipe: Recipe, *, to_run: bool = True) -> Inputs:
         ),
         embedding=semantic and _model("deduplication.semantic.model", semantic.model, EMBEDDING_FILES),
         adapter=start_from and _model("training.method.start_from", start_from, ADAPTER_FILES),
+        judging_model=_model("evaluation.judge.model", judge.model, MODEL_FILES) if judge and judge.model else None,
     )
 
 
@@ -321,7 +346,12 @@ def _source(source: Source) -> Resource:
 
 
 def _benchmark(benchmark: BenchmarkSource) -> Resource:
-    return read_resource(benchmark.uri, facts=benchmark.reading())
+    if is_hub_name(benchmark.uri):
+        found = hub_dataset(benchmark.uri, benchmark.reading(), benchmark.splits())
+    else:
+        found = read_resource(benchmark.uri, facts=benchmark.reading())
+    require_digest(benchmark, found)
+    return found
 
 
 def _model(field: str, name: str, patterns: Sequence[str], *, needs_weights: bool = True) -> Resource:

@@ -59,6 +59,8 @@ class Source(Config):
     """Field names, for rows of no known format."""
     heldout: bool = False
     """Whether these rows are the held-out side, as your own evaluation file is; then no other rows are held out."""
+    licence: str = ""
+    """Terms under which the rows came, such as cc-by-4.0; shown in the model card."""
 
     @model_validator(mode="after")
     def _read_in_one_way(self) -> Self:

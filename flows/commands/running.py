@@ -12,6 +12,7 @@ from flows.recipe import Recipe, load_recipe
 from tasks.artifacts import registry
 from tasks.artifacts.store import Store
 from tasks.caching import watched_by
+from tasks.gate_record import GATES
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
         terminal.answer({**result.model_dump(), "refused": refusal, "report": report_location(store, result)})
     else:
         terminal.console.print()
-        terminal.show_table(score_rows(store, result))
+        terminal.show_table(score_rows(store, result.evaluation))
         terminal.console.print()
         print_outcome(recipe, store, result, refusal)
     return REFUSED if refusal else DONE
@@ -40,12 +41,12 @@ def execute(recipe: Recipe, options: argparse.Namespace) -> tuple[Result, str | 
             return refusal.result, str(refusal)
 
 
-def score_rows(store: Store, result: Result) -> list[dict[str, object]]:
-    """Base against tuned, a row a measure."""
-    gates = json.loads(store.read_file(result.evaluation, "gates.json"))
+def score_rows(store: Store, evaluation: str) -> list[dict[str, object]]:
+    """Base, or the model in production, against tuned; a row a measure."""
+    gates = json.loads(store.read_file(evaluation, GATES))
     return [
         {
-            "measure": score["name"],
+            "measure": score["name"] + (" (production)" if score["against"] == "production" else ""),
             "base": score["base"],
             "tuned": score["tuned"],
             "change": score["difference"],
@@ -63,7 +64,10 @@ def print_outcome(recipe: Recipe, store: Store, result: Result, refusal: str | N
     terminal.console.print(f"gate     [{style}]{result.verdict}[/]  ", end="")
     terminal.console.print(result.reason, markup=False)
     where = f"{store.uri}/{registry.version_folder(recipe.name, result.version)}" if result.version else "nothing"
-    terminal.console.print(f"model    {where}", markup=False)
+    pointing = f"   ({', '.join(result.aliases)})" if result.aliases else ""
+    terminal.console.print(f"model    {where}{pointing}", markup=False)
+    for remark in result.remarks:
+        terminal.console.print(f"         {remark}", markup=False)
     terminal.console.print(f"report   {report_location(store, result)}", markup=False)
     terminal.console.print(f"run      {result.run}   (fettle show {result.run})", markup=False)
 

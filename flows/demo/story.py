@@ -48,7 +48,7 @@ def tell(options: argparse.Namespace) -> int:
     fates = row_fates(store, result)
     read = {source.name for source in recipe.sources}
     faults = fault_rows([fault for fault in plan.faults if fault.source in read], fates)
-    scores = score_rows(store, result)
+    scores = score_rows(store, result.evaluation)
     if options.json:
         report = report_location(store, result)
         terminal.answer(

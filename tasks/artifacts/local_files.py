@@ -35,13 +35,17 @@ class LocalFiles:
             os.fsync(file.fileno())
 
     def upload(self, path: str, source: Path) -> None:
-        """Store a copy of a file, on the disk itself before this returns."""
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as reading, target.open("wb") as writing:
-            shutil.copyfileobj(reading, writing, 1 << 20)
-            writing.flush()
-            os.fsync(writing.fileno())
+        """Store a copy of a file, on the disk itself before this returns; it appears whole, also over an older one."""
+        draft = _draft(path)
+        (self.root / draft).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with source.open("rb") as reading, (self.root / draft).open("wb") as writing:
+                shutil.copyfileobj(reading, writing, 1 << 20)
+                writing.flush()
+                os.fsync(writing.fileno())
+            os.replace(self.root / draft, self.root / path)
+        finally:
+            self._drop(draft)
 
     def download(self, path: str, target: Path) -> bool:
         """Copy a file out; false where no file is."""

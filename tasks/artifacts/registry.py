@@ -1,13 +1,18 @@
-"""Published models: numbered versions and aliases below `models/{name}/`."""
+"""Published models: numbered versions below `models/{name}/`; what points to them is in `aliases`."""
 
 import json
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
+from tasks.artifacts.fingerprint import digest_file
 from tasks.artifacts.manifest import Artifact, Part
 from tasks.artifacts.store import Store
 from tasks.config import Config
@@ -17,7 +22,10 @@ PRIVATE = frozenset({"masks.html"})
 """Shows training rows, which are no part of what is published."""
 RECORD = "version.json"
 CLAIM = "claim.json"
+APPROVAL = "approval.json"
+OWN = frozenset({RECORD, CLAIM, APPROVAL})
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_DRAFT = re.compile(r"(?:.+/)?\.[^/]+\.[0-9a-f]{8}")
 
 
 class Version(Config):
@@ -32,6 +40,8 @@ class Version(Config):
     weights: str
     """Content digest of the trained artifact that was copied here."""
     verdict: str
+    terms: dict[str, Any] = Field(default_factory=dict)
+    """What the recipe asked of its publication."""
     at: str
     files: dict[str, Part]
 
@@ -41,15 +51,7 @@ class Version(Config):
         return version_folder(self.model, self.version)
 
 
-class Alias(Config):
-    """A name, such as `production`, that points to one version."""
-
-    alias: str
-    version: int
-    at: str
-
-
-_Record = TypeVar("_Record", Version, Alias)
+_Record = TypeVar("_Record", bound=Config)
 
 
 def version_folder(model: str, number: int) -> str:
@@ -60,23 +62,55 @@ def version_folder(model: str, number: int) -> str:
 def versions(store: Store, model: str | None = None) -> list[Version]:
     """Published versions, by model and number."""
     records = [path for path in sorted(_paths(store, model)) if _number(path) and path.count("/") == 3]
-    raws = {path: store.files.read(path) for path in records if path.endswith(f"/{RECORD}")}
-    return [_parsed(store, Version, path, raw) for path, raw in raws.items() if raw is not None]
+    found = [read_record(store, Version, path) for path in records if path.endswith(f"/{RECORD}")]
+    return [version for version in found if version is not None]
 
 
-def aliases(store: Store, model: str) -> dict[str, int]:
-    """Which version each alias of a model points to."""
-    paths = [path for path in store.files.sizes(f"{FOLDER}/{model}/aliases") if path.endswith(".json")]
-    raws = {path: store.files.read(path) for path in paths}
-    found = [_parsed(store, Alias, path, raw) for path, raw in raws.items() if raw is not None]
-    return {alias.alias: alias.version for alias in found}
+def version(store: Store, model: str, number: int) -> Version:
+    """One version, which must be there."""
+    require_name(model)
+    found = read_record(store, Version, f"{version_folder(model, number)}/{RECORD}")
+    if found is None:
+        store.require_marker(f"looking for version {number} of {model}")
+        raise StoreError(
+            f"store {store.uri}: {model} has no version {number}; `fettle models list` shows what there is"
+        )
+    return found
 
 
-def alias(store: Store, model: str, name: str) -> Alias | None:
-    """Where an alias points and since when; none where it was never set."""
-    path = f"{FOLDER}/{model}/aliases/{name}.json"
-    raw = store.files.read(path)
-    return _parsed(store, Alias, path, raw) if raw is not None else None
+@contextmanager
+def local_version(store: Store, published: Version) -> Iterator[Path]:
+    """A version's files as a folder on this machine while the block runs, every byte checked against the record.
+
+    Raises `CorruptArtifactError` for a file that is missing, was altered, or is not named by the record. A local store
+    gives its own folder, without a copy.
+    """
+    stray = _stray(store, published)
+    if stray is not None:
+        raise _corrupt(store, published, f"{stray} was added afterwards")
+    with tempfile.TemporaryDirectory(prefix="fettle-") as temporary:
+        folder = Path(store.files.absolute(published.folder)) if store.files.is_local else Path(temporary)
+        for name, part in published.files.items():
+            path = folder / name
+            there = path.is_file() if store.files.is_local else store.files.download(f"{published.folder}/{name}", path)
+            if not there:
+                raise _corrupt(store, published, f"{name} is missing")
+            if digest_file(path) != part.sha256:
+                raise _corrupt(store, published, f"the bytes of {name} are not those that were published")
+        yield folder
+
+
+def _stray(store: Store, published: Version) -> str | None:
+    """A file in a version's folder that neither its record nor the registry put there; drafts are of the store."""
+    found = {path.removeprefix(f"{published.folder}/") for path in store.files.sizes(published.folder)}
+    return next((name for name in sorted(found - {*published.files, *OWN}) if not _DRAFT.fullmatch(name)), None)
+
+
+def _corrupt(store: Store, published: Version, what: str) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        f"store {store.uri}: version {published.version} of {published.model} is not what was published: {what}. "
+        f"Restore {published.folder}, or promote another version."
+    )
 
 
 def _paths(store: Store, model: str | None) -> list[str]:
@@ -89,23 +123,19 @@ def _number(path: str) -> int | None:
     return int(steps[2]) if len(steps) > 3 and steps[2].isdecimal() else None
 
 
-def _parsed(store: Store, kind: type[_Record], path: str, raw: bytes) -> _Record:
+def read_record(
+    store: Store, kind: type[_Record], path: str, remedy: str = "to unpublish what it names"
+) -> _Record | None:
+    """A record in the store; none where none is. Raises `CorruptArtifactError` for one that cannot be read."""
+    raw = store.files.read(path)
+    if raw is None:
+        return None
     try:
         return kind.model_validate_json(raw)
     except ValidationError as error:
         raise CorruptArtifactError(
-            f"store {store.uri}: {path} is not readable ({error.errors()[0]['msg']}); restore it, or delete it to "
-            "unpublish what it names"
+            f"store {store.uri}: {path} is not readable ({error.errors()[0]['msg']}); restore it, or delete it {remedy}"
         ) from None
-
-
-def point(store: Store, model: str, alias: str, version: int) -> None:
-    """Let an alias point to a version, in one step."""
-    _require_name(alias)
-    if version not in [each.version for each in versions(store, model)]:
-        raise StoreError(f"store {store.uri}: {model} has no version {version}; `fettle models` lists what there is")
-    record = Alias(alias=alias, version=version, at=datetime.now(UTC).isoformat(timespec="seconds"))
-    store.files.replace(f"{FOLDER}/{model}/aliases/{alias}.json", record.model_dump_json().encode())
 
 
 def find(store: Store, model: str, publication: Artifact) -> Version | None:
@@ -114,14 +144,20 @@ def find(store: Store, model: str, publication: Artifact) -> Version | None:
 
 
 def register(
-    store: Store, model: str, publication: Artifact, evaluation: Artifact, training: Artifact, verdict: str
+    store: Store,
+    model: str,
+    publication: Artifact,
+    evaluation: Artifact,
+    training: Artifact,
+    verdict: str,
+    terms: dict[str, Any] | None = None,
 ) -> Version:
     """Copy weights, card and report to the next version's folder, and commit it with its record.
 
     The same publication registered twice, or by two at once, gives one version; a number claimed by a run that
     died is taken up again by the next run of the same publication.
     """
-    _require_name(model)
+    require_name(model)
     # In a store that vanished no version would be found either, and the numbers would begin again.
     store.require_marker(f"publishing {model}")
     # Listed first: whoever publishes the same after that is met at the claim, whoever did before is found.
@@ -140,6 +176,7 @@ def register(
         training=training.address,
         weights=training.content,
         verdict=verdict,
+        terms=terms or {},
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )
@@ -151,9 +188,10 @@ def register(
     return record
 
 
-def _require_name(name: str) -> None:
+def require_name(name: str) -> None:
+    """Raise `StoreError` for what cannot name a model or an alias."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} cannot name a model or alias; use small letters, digits and hyphens")
+        raise StoreError(f"{name!r} cannot name a model or alias; use small letters, digits and hyphens")
 
 
 def _claim(store: Store, model: str, publication: str, paths: list[str]) -> int:
@@ -188,7 +226,7 @@ def _copy(store: Store, artifact: Artifact, folder: str, prefix: str) -> dict[st
     manifest = store.manifest(artifact)
     chosen = {name: part for name, part in manifest.files.items() if name.startswith(prefix) and name not in PRIVATE}
     wanted = {name.removeprefix(prefix): part for name, part in chosen.items()}
-    reserved = sorted({RECORD, CLAIM} & set(wanted))
+    reserved = sorted(OWN & set(wanted))
     if reserved:
         raise ValueError(f"{artifact.address} has a file {reserved[0]}, which would pass for the registry's own")
     with store.local_folder(artifact, prefix.rstrip("/")) as local:

@@ -12,7 +12,7 @@ from tasks.config import Config
 
 FOLDER = "runs"
 
-Outcome = Literal["running", "published", "refused", "failed"]
+Outcome = Literal["running", "published", "refused", "evaluated", "failed"]
 
 
 class StageRecord(Config):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from tasks.artifacts import checkpoints, registry, runs
+from tasks.artifacts import answer_book, checkpoints, registry, runs
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.filesystem import Entry
 from tasks.artifacts.lineage import ancestors
@@ -16,21 +16,26 @@ LONGEST_RUN_SECONDS = 7 * 24 * 3600
 
 LEFTOVER_SECONDS, UNFINISHED_SECONDS = 6 * 3600, 7 * 24 * 3600
 _UNFINISHED = "checkpoints of an unfinished training"
+BOOK_SECONDS = 30 * 24 * 3600
+_OLD_BOOK = "a model's answers, to which none was added lately"
 
 # Only what Fettle itself names so is ever garbage: a store may lie in a folder that holds other things.
 _ADDRESS = r"[a-z][a-z0-9_-]*/[0-9a-f]{16}"
 _DRAFT = r"\.[^/]+\.[0-9a-f]{8}"
 _ATTEMPT = rf"{_ADDRESS}/attempt-\d{{8}}T\d{{6}}-[0-9a-f]{{8}}"
 _CHECKPOINTS = rf"{_ADDRESS}/{checkpoints.FOLDER}"
+_BOOK = rf"{answer_book.FOLDER}/(?:judge-)?[0-9a-f]{{16,64}}"
 _VERSION = rf"{registry.FOLDER}/[^/]+/\d{{4,}}"
 _STRAY = (
-    rf"probe-[0-9a-f]{{16}}|{_DRAFT}|(?:{runs.FOLDER}/[^/]+|{registry.FOLDER}/[^/]+/aliases|{_ADDRESS})/{_DRAFT}"
+    rf"probe-[0-9a-f]{{16}}|{_DRAFT}"
+    rf"|(?:{runs.FOLDER}/[^/]+|{registry.FOLDER}/[^/]+/(?:pushes|aliases/[^/]+)|{_ADDRESS})/{_DRAFT}"
     rf"|{_ADDRESS}/result\.json|{_VERSION}/{_DRAFT}"
 )
 _UNIT = re.compile(
-    rf"(?P<version>{_VERSION})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<checkpoints>{_CHECKPOINTS})/.+|(?P<stray>{_STRAY})"
+    rf"(?P<version>{_VERSION})/.+|(?P<book>{_BOOK})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<checkpoints>{_CHECKPOINTS})/.+"
+    rf"|(?P<stray>{_STRAY})"
 )
-_REMOVABLE = re.compile(rf"{_VERSION}|{_ATTEMPT}|{_CHECKPOINTS}|{_STRAY}|{_ADDRESS}")
+_REMOVABLE = re.compile(rf"{_VERSION}|{_BOOK}|{_ATTEMPT}|{_CHECKPOINTS}|{_STRAY}|{_ADDRESS}")
 
 
 class Garbage(Config):
@@ -47,8 +52,8 @@ def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float
     Leftovers (attempts without a manifest of theirs, claims of dead publications, drafts) must be unchanged for
     `older_than_seconds`, so that a running attempt is never taken for a dead one; so must the checkpoints of a training
     that did not finish, of which the youngest counts. When not set, that is 6 hours, and 7 days for such checkpoints:
-    a training that failed on Friday can go on on Monday. Committed artifacts must be needed by no published model, by
-    none of the newest `keep_runs` runs of any recipe and by no run that is under way.
+    a training that failed on Friday can go on on Monday. Answers of a model stay for 30 days. Committed artifacts must
+    be needed by no published model, by none of the newest `keep_runs` runs of any recipe and by no run under way.
     """
     store.require_marker("looking for garbage")
     entries = store.files.entries("")
@@ -69,7 +74,7 @@ def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float
 def _age(why: str, asked_seconds: float | None) -> float:
     if asked_seconds is not None:
         return asked_seconds
-    return UNFINISHED_SECONDS if why == _UNFINISHED else LEFTOVER_SECONDS
+    return {_UNFINISHED: UNFINISHED_SECONDS, _OLD_BOOK: BOOK_SECONDS}.get(why, LEFTOVER_SECONDS)
 
 
 def _names(unit: str, paths: Iterable[str]) -> str:
@@ -92,6 +97,8 @@ def _garbage_unit(path: str, entries: dict[str, Entry], needed: dict[str, Manife
     if match.lastgroup == "version":
         published = f"{unit}/{registry.RECORD}" in entries
         return None if published else (unit, "a publication that never finished")
+    if match.lastgroup == "book":
+        return unit, _OLD_BOOK
     if match.lastgroup == "stray":
         is_record = committed and not unit.rsplit("/", 1)[-1].startswith(".")
         return None if is_record else (unit, "a file left by an interrupted write")

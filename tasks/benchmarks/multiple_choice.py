@@ -1,25 +1,50 @@
-"""Multiple choice: `query` or `question`, a list of `choices`, and the index `gold` of the right one."""
+"""A user's own multiple choice: `query` or `question`, `choices`, and the index `gold` of the right one.
+
+Further fields: `id`, and `subject` or `cluster` for items that share their errors. Rows whose `split` is `train` are
+examples for `few_shot` and never asked. Scored by accuracy, or by `accuracy_norm`, which is fairer to long choices.
+"""
+
+import json
 
 from tasks.artifacts.resource import Resource
-from tasks.benchmarks.item import BenchmarkError, Item, required, rows_of
+from tasks.benchmarks.choices import accuracy, accuracy_norm, choice_items, choices_of, gold_of
+from tasks.benchmarks.item import Item, Response, item_id, required
+from tasks.benchmarks.splits import Row
 
 KIND = "multiple_choice"
-VERSION = 1
+VERSION = 2
+SOURCE = ""
+LICENCE = ""
+FORMAT = "choices"
+FEW_SHOT = 0
+SPLITS = ("test", "train")
+METRICS = ("accuracy", "accuracy_norm")
+
+_SCORES = {"accuracy": accuracy, "accuracy_norm": accuracy_norm}
 
 
 def items(benchmark: Resource) -> list[Item]:
     """The items of a file in the layout that most harnesses exchange."""
-    found = []
-    for place, row in rows_of(benchmark):
-        given = required(row, place, "choices")
-        if not isinstance(given, list) or len(given) < 2:
-            raise BenchmarkError(f"{place}: choices is {str(given)[:80]!r}; give a list of two or more")
-        choices = tuple(str(choice) for choice in given)
-        gold = required(row, place, "gold", "answer", "label")
-        if not isinstance(gold, int) or isinstance(gold, bool) or not 0 <= gold < len(choices):
-            raise BenchmarkError(f"{place}: gold is {gold!r}; give the index of one of {len(choices)} choices")
-        question = str(required(row, place, "query", "question")).removeprefix("Question: ")
-        cluster = str(row.get("subject") or row.get("cluster") or row.get("id") or place)
-        item_id = str(row.get("id") or place)
-        found.append(Item(item_id=item_id, cluster=cluster, question=question, choices=choices, gold=gold))
-    return found
+    details = json.dumps({"metric": benchmark.facts["metric"]})
+    return [item.model_copy(update={"details": details}) for item in choice_items(benchmark, SPLITS, _item)]
+
+
+def score(item: Item, response: Response) -> float:
+    """1 or 0 by the metric that the recipe chose."""
+    return _SCORES[json.loads(item.details)["metric"]](item, response)
+
+
+def _item(row: Row) -> Item:
+    place, fields = row
+    choices, labels = choices_of(fields, place, "choices")
+    gold = gold_of(required(fields, place, "gold", "answer", "label"), labels, place)
+    question = str(required(fields, place, "query", "question")).removeprefix("Question: ")
+    return Item(
+        item_id=item_id(fields, place),
+        cluster=str(fields.get("subject") or fields.get("cluster") or item_id(fields, place)),
+        question=question,
+        choices=choices,
+        gold=(gold,),
+        prompt=f"Question: {question}\nAnswer:",
+        continuations=tuple(f" {choice}" for choice in choices),
+    )

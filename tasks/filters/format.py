@@ -8,8 +8,8 @@ from typing import Literal
 import polars as pl
 from pydantic import field_validator
 
+from tasks.algorithms.refusal import is_refusal
 from tasks.config import Config
-from tasks.filters.refusal import is_refusal
 from tasks.filters.row import Columns, Reading, Verdict
 
 Form = Literal["json", "list", "code", "yes or no", "one word", "words"]

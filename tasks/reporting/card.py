@@ -1,18 +1,14 @@
 """The model card: facts in, a README.md in the Hugging Face format out."""
 
-import re
 from collections.abc import Iterator
 
-import yaml
-
 from tasks.reporting import wording
-from tasks.reporting.facts import Facts, LineageFacts, ScoreFacts, dropped_by_reason
-from tasks.reporting.source_facts import SourceFacts
+from tasks.reporting.card_header import HUB_NAME, header, terms_differ
+from tasks.reporting.facts import Facts, LineageFacts, dropped_by_reason
+from tasks.reporting.judged_facts import JudgeFacts, RateFacts
+from tasks.reporting.score_facts import ScoreFacts
+from tasks.reporting.source_facts import AuditFacts, SourceFacts
 from tasks.reporting.tables import code_block, escape_markdown, markdown_table, paragraph
-
-# The Hub refuses a card whose base_model is a folder rather than a name.
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_TAG = re.compile(r"[^a-z0-9.]+")
 
 # The bounds that vLLM accepts; it serves the first without being told.
 _VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)
@@ -53,6 +49,7 @@ def card(facts: Facts) -> str:
     sections = [
         ("Use", _use(facts)),
         ("Scores", _scores(facts)),
+        ("Compared answers", _compared(facts)),
         ("Training data", _data(facts)),
         ("Training", _training(facts)),
         ("Known limits", "\n".join(f"- {paragraph(limit)}" for limit in facts.limits) or "None are written down."),
@@ -61,20 +58,6 @@ def card(facts: Facts) -> str:
     ]
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections if text)
     return f"---\n{header(facts)}---\n\n# {title}\n\n{_summary(facts)}\n\n{body}\n"
-
-
-def header(facts: Facts) -> str:
-    """The metadata that the Hub reads, as YAML."""
-    method = _TAG.sub("-", facts.training.method.lower()).strip("-") if facts.training else ""
-    data: dict[str, object] = {
-        "library_name": "transformers" if facts.weights == "model" else "peft",
-        "pipeline_tag": "text-generation",
-        "tags": [tag for tag in ("fettle", "sft", "fine-tuned", method) if tag],
-    }
-    if _HUB_NAME.fullmatch(facts.base_model):
-        relation = "finetune" if facts.weights == "model" else "adapter"
-        data |= {"base_model": facts.base_model, "base_model_relation": relation}
-    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
 
 
 def _summary(facts: Facts) -> str:
@@ -97,7 +80,7 @@ def _serve(facts: Facts) -> str:
         return code_block("vllm serve path/to/this/model", "bash")
     rank = facts.training.settings.get("rank") if facts.training else None
     bound = f" --max-lora-rank {_bound(rank)}" if isinstance(rank, int) and rank > _VLLM_RANKS[0] else ""
-    base = facts.base_model if _HUB_NAME.fullmatch(facts.base_model) else "path/to/the/base/model"
+    base = facts.base_model if HUB_NAME.fullmatch(facts.base_model) else "path/to/the/base/model"
     return code_block(f"vllm serve {base} --enable-lora --lora-modules tuned=path/to/this/adapter{bound}", "bash")
 
 
@@ -108,22 +91,68 @@ def _bound(rank: int) -> int:
 def _scores(facts: Facts) -> str:
     if not facts.scores:
         return "Nothing was measured."
-    table = markdown_table([_score_row(score) for score in facts.scores])
-    return f"{table}\n\nChange is tuned minus base on the same items, with its interval."
+    told = "Change is tuned minus base on the same items, with its interval."
+    base, production = ([s for s in facts.scores if s.against == side] for side in ("base", "production"))
+    parts = [markdown_table([_score_row(score, "Base") for score in base]), told] if base else []
+    if production:
+        table = markdown_table([_score_row(score, "Production") for score in production])
+        parts.append(f"Against the model that was in production then:\n\n{table}")
+    return "\n\n".join(parts)
 
 
-def _score_row(score: ScoreFacts) -> dict[str, object]:
+def _score_row(score: ScoreFacts, other: str) -> dict[str, object]:
     span = wording.interval(score.low, score.high, score.unit)
     return {
         "Score": score.name,
         "Kind": f"{score.kind}, {score.better} is better",
-        "Base": wording.score(score.base, score.unit),
+        other: wording.score(score.base, score.unit),
         "Tuned": wording.score(score.tuned, score.unit),
         "Change": wording.change(score.difference, score.unit) + (f" ({span})" if span else ""),
         "Items": score.items,
+        "Smallest drop that would show": _points(score.smallest_visible),
         "Gate": score.verdict or "not gated",
         "Note": score.note,
     }
+
+
+def _points(drop: float | None) -> str:
+    return f"{drop:.1f} points" if drop is not None else ""
+
+
+def _compared(facts: Facts) -> str:
+    """What a judge and people preferred; a void judgement is told as one, without its figures."""
+    rows = [_judge_row(judge) for judge in facts.judge if not judge.void]
+    parts = [markdown_table(rows)] if rows else []
+    parts += [
+        f"The judgement by {escape_markdown(judge.judge)} against {escape_markdown(judge.opponent)} is void: "
+        f"{escape_markdown('; '.join(judge.void))}."
+        for judge in facts.judge
+        if judge.void
+    ]
+    if facts.ratings:
+        base, tuned = facts.ratings.base, facts.ratings.tuned
+        parts.append(
+            f"People ({len(facts.ratings.raters)}) rated the answers to {facts.ratings.items} prompts from 1 to 5: "
+            f"base {base.mean:.2f} (standard deviation {base.deviation:.2f}), "
+            f"tuned {tuned.mean:.2f} ({tuned.deviation:.2f})."
+        )
+    return "\n\n".join(parts)
+
+
+def _judge_row(judge: JudgeFacts) -> dict[str, object]:
+    return {
+        "Judge": judge.judge,
+        "Against": judge.opponent,
+        "Prompts": judge.prompts,
+        "Tuned wins": _rate(judge.win_rate),
+        "The same, length controlled": _rate(judge.length_controlled),
+    }
+
+
+def _rate(rate: RateFacts | None) -> str:
+    if rate is None:
+        return ""
+    return f"{wording.percentage(rate.rate)} ({wording.percentage(rate.low)} to {wording.percentage(rate.high)})"
 
 
 def _data(facts: Facts) -> str:
@@ -131,7 +160,23 @@ def _data(facts: Facts) -> str:
         return ""
     table = markdown_table([_source_row(source) for source in facts.sources])
     lost = [{"Dropped because": wording.words(r), "Rows": n} for r, n in dropped_by_reason(facts.sources)]
-    return f"{table}\n\n{markdown_table(lost)}" if lost else table
+    parts = [table, *([markdown_table(lost)] if lost else [])]
+    if facts.audits:
+        audits = markdown_table([_audit_row(audit) for audit in facts.audits])
+        parts.append(f"What the rows were like before any was dropped:\n\n{audits}")
+    return "\n\n".join(parts)
+
+
+def _audit_row(audit: AuditFacts) -> dict[str, object]:
+    languages = [f"{each.name} {wording.percentage(each.share)}" for each in audit.languages[:3]]
+    return {
+        "Source": audit.source,
+        "Rows": audit.rows,
+        "Duplicates": audit.duplicates,
+        "Median prompt, characters": audit.prompts.median,
+        "Median answer, characters": audit.answers.median,
+        "Languages": ", ".join(languages),
+    }
 
 
 def _source_row(source: SourceFacts) -> dict[str, object]:
@@ -168,7 +213,10 @@ def _training(facts: Facts) -> str:
 
 def _licences(facts: Facts) -> str:
     rows = [{"Model or source": x.name, "Licence": x.licence, "From": x.origin} for x in facts.licences]
-    return markdown_table(rows) if rows else ""
+    if not rows:
+        return ""
+    differ = "\n\nThese terms differ; whoever uses the model has to keep them all."
+    return markdown_table(rows) + (differ if terms_differ(facts.licences) else "")
 
 
 def _provenance(facts: Facts) -> str:

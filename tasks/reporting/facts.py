@@ -2,17 +2,44 @@
 
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field
 
 from tasks.config import Config
+from tasks.reporting.judged_facts import JudgeFacts, RatingFacts
+from tasks.reporting.masks import SampleFacts as MaskSample
+from tasks.reporting.score_facts import ForgottenFacts, Marks, SampleFacts, ScoreFacts, SubjectFacts, Verdict
 from tasks.reporting.source_facts import AuditFacts, SourceFacts
-from tasks.reporting.values import Count, Scalar, Seconds, Text
+from tasks.reporting.training_facts import CurvePoint, DiagnosisFacts, LengthBand, TrainingFacts
+from tasks.reporting.values import Count, Seconds, Text
 
-Verdict = Literal["pass", "investigate", "fail", "underpowered"]
-Kind = Literal["multiple choice", "exact answer", "held-out loss", "apology rate", "perplexity"]
-Effect = Literal["better", "worse", "unsure"]
+__all__ = [
+    "AdviceFacts",
+    "AuditFacts",
+    "CurvePoint",
+    "DiagnosisFacts",
+    "Facts",
+    "ForgottenFacts",
+    "JudgeFacts",
+    "LengthBand",
+    "LicenceFacts",
+    "LineageFacts",
+    "Marks",
+    "Outcome",
+    "RatingFacts",
+    "SampleFacts",
+    "ScoreFacts",
+    "SourceFacts",
+    "StageFacts",
+    "SubjectFacts",
+    "TrainingFacts",
+    "Verdict",
+    "WarningFacts",
+    "dropped_by_reason",
+    "published",
+    "showcase",
+]
 
 
 class Outcome(Config):
@@ -47,121 +74,6 @@ class StageFacts(Config):
     """The artifact was there already."""
 
 
-class ScoreFacts(Config):
-    """One measurement of the base and the tuned model on the same items."""
-
-    name: Text
-    """The benchmark or measure."""
-    kind: Kind
-    """What was measured."""
-    better: Literal["higher", "lower"]
-    """Which way is better."""
-    base: float
-    """The base model's score, percentages as 0–100."""
-    tuned: float
-    """The tuned model's score, in the same unit."""
-    difference: float
-    """Tuned minus base, in the same unit; a drop is negative, also where lower is better."""
-    low: float | None = None
-    """Lower end of the interval of the difference, or nothing where none is known."""
-    high: float | None = None
-    """Upper end of the interval of the difference."""
-    unit: Literal["%", "nats", ""] = "%"
-    """Percent, nats, or no unit."""
-    items: Count
-    """Items that both models answered."""
-    verdict: Verdict | None = None
-    """The gate's verdict on this score; nothing where the gate does not look at it."""
-    note: Text = ""
-    """A remark, such as the smallest drop that the run could have seen."""
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        """A swapped sign would turn a loss into a gain on the page, so it is refused."""
-        if (self.low is None) != (self.high is None):
-            raise ValueError(f"interval of {self.name!r} has one end only; give both ends, or neither")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"interval of {self.name!r} runs from {self.low} to {self.high}; give low before high")
-        expected = self.tuned - self.base
-        if expected * self.difference < 0 and min(abs(expected), abs(self.difference)) > 0.005:
-            raise ValueError(
-                f"difference of {self.name!r} is {self.difference}, but tuned - base is {expected:g}; "
-                "give tuned minus base"
-            )
-        return self
-
-    @property
-    def effect(self) -> Effect:
-        """Better or worse only where the whole interval says so."""
-        if self.low is None or self.high is None or self.low <= 0 <= self.high:
-            return "unsure"
-        return "better" if (self.low > 0) == (self.better == "higher") else "worse"
-
-
-class CurvePoint(Config):
-    """The losses at one optimiser step."""
-
-    step: Count
-    """Optimiser step."""
-    loss: float
-    """Training loss, nats a token."""
-    heldout_loss: float | None = None
-    """Held-out loss, nats a token, at the steps where it was measured."""
-
-
-class DiagnosisFacts(Config):
-    """What the watch over training found."""
-
-    name: Text
-    """What it is called, such as overfitting."""
-    sentence: Text
-    """What was seen, with its numbers."""
-    advice: Text = ""
-    """What to do."""
-
-
-class TrainingFacts(Config):
-    """How the weights were trained."""
-
-    method: Text
-    """Full, LoRA, QLoRA, …"""
-    device: Text
-    """What it ran on."""
-    parameters: Count
-    """Parameters of the model."""
-    trainable_parameters: Count
-    """Parameters that were trained."""
-    tokens: Count
-    """Tokens seen, all epochs together."""
-    tokens_per_second: Annotated[float, Field(ge=0)]
-    """Training speed."""
-    seconds: Seconds | None = None
-    """How long training took."""
-    steps: Count | None = None
-    """Optimiser steps that were taken."""
-    planned_steps: Count | None = None
-    """Optimiser steps that the recipe asks for; fewer are taken where training stops early."""
-    best_step: Count | None = None
-    """The step whose weights are kept."""
-    diagnoses: tuple[DiagnosisFacts, ...] = ()
-    """What was found wrong, the gravest first."""
-    settings: dict[Text, Scalar] = Field(default_factory=dict)
-    """Learning rate, epochs, batch size and the like, in reading order."""
-    curve: tuple[CurvePoint, ...] = ()
-    """The losses, in step order."""
-
-
-class LengthBand(Config):
-    """Conversations whose length lies in one band."""
-
-    from_tokens: Count
-    """Shortest length in the band."""
-    to_tokens: Count
-    """Longest length in the band."""
-    rows: Count
-    """Conversations."""
-
-
 class WarningFacts(Config):
     """Something that a stage wants people to know."""
 
@@ -169,40 +81,6 @@ class WarningFacts(Config):
     """The stage."""
     sentence: Text
     """What is wrong, the value, what to do."""
-
-
-class SampleFacts(Config):
-    """One prompt with both models' answers."""
-
-    prompt: Text
-    """What was asked."""
-    expected: Text = ""
-    """The reference answer, where there is one."""
-    base: Text
-    """The base model's answer."""
-    tuned: Text
-    """The tuned model's answer."""
-    benchmark: Text
-    """Where the prompt comes from."""
-    improved: bool | None = None
-    """Whether the tuned answer is better; nothing where no one can tell."""
-
-
-class ForgottenFacts(Config):
-    """An item that the base model had right and the tuned model has wrong."""
-
-    benchmark: Text
-    """The benchmark."""
-    subject: Text = ""
-    """The subject within the benchmark."""
-    prompt: Text
-    """What was asked."""
-    expected: Text
-    """The right answer."""
-    base: Text
-    """The base model's answer."""
-    tuned: Text
-    """The tuned model's answer."""
 
 
 class LineageFacts(Config):
@@ -236,6 +114,8 @@ class AdviceFacts(Config):
     """What to do."""
     evidence: Text = ""
     """What in this run speaks for it."""
+    command: Text = ""
+    """What to type, where one command does it."""
 
 
 class Facts(Config):
@@ -258,7 +138,15 @@ class Facts(Config):
     stages: tuple[StageFacts, ...] = ()
     """The stages, in order."""
     scores: tuple[ScoreFacts, ...] = ()
-    """Base against tuned."""
+    """Base against tuned, and production against tuned where that was measured."""
+    marks: Marks | None = None
+    """How far the gate lets a score fall."""
+    subjects: tuple[SubjectFacts, ...] = ()
+    """Subjects of the benchmarks, the worst first."""
+    judge: tuple[JudgeFacts, ...] = ()
+    """What judges preferred."""
+    ratings: RatingFacts | None = None
+    """What people said of the samples."""
     training: TrainingFacts | None = None
     """How the weights were trained."""
     sources: tuple[SourceFacts, ...] = ()
@@ -269,8 +157,10 @@ class Facts(Config):
     """What the stages warned of, in their order."""
     masks: Text = ""
     """How much of the loss masks is proven; then `masks.html` lies beside the report."""
+    mask_samples: tuple[MaskSample, ...] = ()
+    """A few training rows, token by token; left out of what is published."""
     lengths: tuple[LengthBand, ...] = ()
-    """Lengths of the conversations trained on."""
+    """Lengths of the texts trained on, each as often as it is shown."""
     samples: tuple[SampleFacts, ...] = ()
     """Answers side by side; up to about 40."""
     forgotten: tuple[ForgottenFacts, ...] = ()
@@ -281,6 +171,8 @@ class Facts(Config):
     """The recipe as YAML."""
     command: Text = ""
     """How to run it again."""
+    decide: Text = ""
+    """How to ask more items until every open case is decided."""
     limits: tuple[Text, ...] = ()
     """Known limits."""
     licences: tuple[LicenceFacts, ...] = ()
@@ -292,6 +184,11 @@ class Facts(Config):
     def made_at_utc(self) -> str:
         """The time of making, to the minute."""
         return self.made_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def published(facts: Facts) -> Facts:
+    """What may go out with the model: all but the training rows."""
+    return facts.model_copy(update={"mask_samples": ()})
 
 
 def dropped_by_reason(sources: Sequence[SourceFacts]) -> list[tuple[str, int]]:

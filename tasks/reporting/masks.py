@@ -1,9 +1,10 @@
 """The page of a run's loss masks: sample rows token by token, what is trained in colour; one file, no script."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 from jinja2 import Template
 from pydantic import Field
@@ -86,6 +87,20 @@ def render(facts: MaskPage) -> str:
     """The whole page as HTML text; every value is escaped by the template."""
     page = _template().render(facts=facts, sources=sources(facts), ends=facts.ends[:_MOST_NAMED])
     return page.lstrip()
+
+
+def excerpts(rows: Iterable[Mapping[str, Any]], most: int = 4, tokens: int = 240) -> tuple[SampleFacts, ...]:
+    """The first row of each of so many sources, as the stage's table has them.
+
+    Of its first text so many tokens, as far as training has it.
+    """
+    chosen: dict[str, SampleFacts] = {}
+    for row in rows:
+        if row["split"] == "train" and row["source"] not in chosen and len(chosen) < most:
+            seen = tokens if row["kept"][0] is None else min(tokens, row["kept"][0])
+            first = {name: row[name][:1] for name in ("lengths", "kept")} | {"texts": [row["texts"][0][:seen]]}
+            chosen[row["source"]] = SampleFacts.model_validate({**row, **first})
+    return tuple(chosen.values())
 
 
 @lru_cache(maxsize=1)

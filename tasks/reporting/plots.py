@@ -7,14 +7,14 @@ strokes and letters keep their size from a phone to a wall.
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from statistics import median
 from typing import NamedTuple, TypeVar
 
 from markupsafe import Markup
 
 from tasks.reporting import wording
-from tasks.reporting.facts import CurvePoint, LengthBand, ScoreFacts, dropped_by_reason
+from tasks.reporting.facts import dropped_by_reason
 from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, SourceFacts
+from tasks.reporting.training_facts import CurvePoint, LengthBand
 
 Point = tuple[float, float]
 T = TypeVar("T")
@@ -63,13 +63,13 @@ def thinned(items: Sequence[T], most: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def _line(points: Iterable[Point], name: str) -> Markup:
+def line(points: Iterable[Point], name: str) -> Markup:
     """One polyline; points in percent of the plot, from the lower left."""
     path = " ".join(f"{x:g},{round(100 - y, 3):g}" for x, y in points)
     return Markup('<polyline class="{}" points="{}"/>').format(name, path)
 
 
-def _dots(points: Iterable[Point], name: str) -> Markup:
+def dots(points: Iterable[Point], name: str) -> Markup:
     """Round dots: lines of no length with round caps, which stretching does not turn into ovals."""
     path = "".join(f"M{x:g} {round(100 - y, 3):g}h0" for x, y in points)
     return Markup('<path class="{}" d="{}"/>').format(name, path)
@@ -77,8 +77,8 @@ def _dots(points: Iterable[Point], name: str) -> Markup:
 
 def _frame(content: Markup, y: Axis, below: Markup, label: str) -> Markup:
     """A plot with its grid, the labels of both axes beside it in HTML."""
-    grid = Markup().join(_line([(0, y.share(tick)), (100, y.share(tick))], "grid") for tick in y.ticks)
-    left = Markup().join(_tick("bottom", y.share(tick), tick) for tick in y.ticks)
+    grid = Markup().join(line([(0, y.share(tick)), (100, y.share(tick))], "grid") for tick in y.ticks)
+    left = Markup().join(label_at("bottom", y.share(tick), tick) for tick in y.ticks)
     return Markup(
         '<div class="plot" role="img" aria-label="{}"><div class="y">{}</div>'
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{}{}</svg>'
@@ -86,7 +86,7 @@ def _frame(content: Markup, y: Axis, below: Markup, label: str) -> Markup:
     ).format(label, left, grid, content, below)
 
 
-def _tick(side: str, share: float, value: float) -> Markup:
+def label_at(side: str, share: float, value: float) -> Markup:
     return Markup('<span style="{}:{}%">{}</span>').format(side, f"{share:g}", wording.number(value))
 
 
@@ -99,10 +99,10 @@ def loss_curve(curve: Sequence[CurvePoint]) -> Markup:
     raw = thinned([(x.share(point.step), y.share(point.loss)) for point in curve], 1000)
     clear = thinned([(x.share(point.step), y.share(loss)) for point, loss in zip(curve, smooth, strict=True)], 500)
     measured = [(x.share(step), y.share(loss)) for step, loss in heldout]
-    noise = _line(raw, "noise") if len(curve) >= 50 else Markup()
-    trained = _line(clear, "loss") if len(curve) > 1 else _dots(raw, "loss")
-    lines = [noise, trained, _line(measured, "heldout"), _dots(measured, "heldout")]
-    below = Markup().join(_tick("left", x.share(tick), tick) for tick in x.ticks)
+    noise = line(raw, "noise") if len(curve) >= 50 else Markup()
+    trained = line(clear, "loss") if len(curve) > 1 else dots(raw, "loss")
+    lines = [noise, trained, line(measured, "heldout"), dots(measured, "heldout")]
+    below = Markup().join(label_at("left", x.share(tick), tick) for tick in x.ticks)
     return _frame(Markup().join(lines), y, below, "Loss in nats a token by optimiser step")
 
 
@@ -116,13 +116,13 @@ def _steps(curve: Sequence[CurvePoint]) -> Axis:
 
 
 def histogram(bands: Sequence[LengthBand]) -> Markup:
-    """Conversations by length, one column a band."""
+    """Texts by length, one column a band."""
     y = axis([0, *(band.rows for band in bands)], about=4)
     width = 100 / len(bands)
     columns = (_column(band, i * width, width, y.share(band.rows)) for i, band in enumerate(bands))
     labelled = range(0, len(bands), math.ceil(len(bands) / 8))
-    below = Markup().join(_tick("left", (i + 0.5) * width, bands[i].from_tokens) for i in labelled)
-    return _frame(Markup().join(columns), y, below, "Conversations by length in tokens")
+    below = Markup().join(label_at("left", (i + 0.5) * width, bands[i].from_tokens) for i in labelled)
+    return _frame(Markup().join(columns), y, below, "Texts by length in tokens")
 
 
 def _column(band: LengthBand, left: float, width: float, height: float) -> Markup:
@@ -147,13 +147,13 @@ def length_axis(audits: Sequence[AuditFacts]) -> Axis:
 
 def length_ticks(x: Axis) -> Markup:
     """The lengths that an axis of logarithms names."""
-    return Markup().join(_tick("left", x.share(decade), 10 ** int(decade)) for decade in x.ticks)
+    return Markup().join(label_at("left", x.share(decade), 10 ** int(decade)) for decade in x.ticks)
 
 
 def spread(lengths: LengthFacts, x: Axis, label: str) -> Markup:
     """Texts by length as one small picture: columns on the axis that all sources share, the highest for the most."""
     most = max(band.rows for band in lengths.bands)
-    grid = Markup().join(_line([(x.share(decade), 0), (x.share(decade), 100)], "grid") for decade in x.ticks)
+    grid = Markup().join(line([(x.share(decade), 0), (x.share(decade), 100)], "grid") for decade in x.ticks)
     columns = Markup().join(_length_column(band, x, most) for band in lengths.bands if band.rows)
     return Markup(
         '<svg class="spread" viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{}">{}{}</svg>'
@@ -227,27 +227,3 @@ def waterfall(sources: Sequence[SourceFacts]) -> list[Fall]:
             falls.append(Fall(label, count, tone, max(left, 0) / whole, min(abs(count) / whole, 1)))
     kept = sum(s.kept for s in sources)
     return [*falls, Fall("kept", kept, "kept", 0, kept / whole)]
-
-
-def scales(scores: Sequence[ScoreFacts]) -> dict[str, float]:
-    """By unit, the change at either end of the drawn range. One huge gain must not flatten all others to dots."""
-    touched: dict[str, list[float]] = {}
-    for score in scores:
-        if score.low is not None and score.high is not None:
-            touched.setdefault(score.unit, []).append(max(abs(score.low), abs(score.high)))
-    return {unit: min(max(ends), 3 * median(ends)) * 1.08 or 1.0 for unit, ends in touched.items()}
-
-
-def interval(score: ScoreFacts, scale: float) -> Markup:
-    """A dot with its interval around no change in the middle; better is to the right; an arrow points off the range."""
-    sign = 1 if score.better == "higher" else -1
-    ends = [score.difference if end is None else end for end in (score.low, score.high)]
-    low, dot, high = (50 + 50 * sign * value / scale for value in (ends[0], score.difference, ends[1]))
-    span = _line([(min(max(end, 0), 100), 50) for end in (low, high)], "span")
-    if 0 <= dot <= 100:
-        point = _dots([(dot, 50)], "dot")
-    else:
-        point = _line([(97, 25), (100, 50), (97, 75)] if dot > 100 else [(3, 25), (0, 50), (3, 75)], "span")
-    return Markup(
-        '<svg class="interval {}" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{}{}</svg>'
-    ).format(score.effect, span, point)

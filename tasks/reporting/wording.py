@@ -40,6 +40,16 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
     return "" if low is None or high is None else f"{change(low, unit)} to {change(high, unit)}"
 
 
+def p_value(chance: float) -> str:
+    """0.034, 0.61; below 0.001 its size does not matter."""
+    return "<0.001" if chance < 0.001 else f"{chance:.3f}"
+
+
+def signed(amount: float) -> str:
+    """0.62, −0.10: two decimals with a true minus."""
+    return f"{amount:.2f}".replace("-", MINUS)
+
+
 def percentage(share: float) -> str:
     """A ratio 0–1 in percent. What is not nothing never reads 0%, what is not all never 100%."""
     if 0 < share < 0.001:

@@ -1,9 +1,9 @@
 """What a trainer process is told: one JSON file, read at its start."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tasks.config import Config
 from tasks.trainer.config import Dtype, TrainingConfig
@@ -44,42 +44,32 @@ class TrainingJob(TrainingConfig):
     """Code that comes with a model is never run."""
 
 
-class BenchmarkItems(Config):
-    """The items of one benchmark, prompts fully rendered."""
-
-    name: str
-    """Name of the benchmark in the outputs."""
-
-    kind: Literal["multiple_choice", "generation"]
-    """Whether given answers are scored or free text is generated."""
-
-    items: Path
-    """Parquet file: `item_id`, `cluster`, `prompt`, and `choices` + `gold`, or `answer`."""
-
-
 class ScoringJob(Config):
-    """Score one model on benchmarks and held-out conversations. All paths are local."""
+    """Have one model answer requests, and measure its loss on held-out conversations. All paths are local."""
 
     model: Path
     """Folder of the model: config, safetensors and tokenizer files."""
 
+    requests: Path | None = None
+    """Parquet file of what is asked, with the columns of `tasks.trainer.requests.REQUESTS`."""
+
+    known: Path | None = None
+    """Parquet file of requests that are answered already in some precision: columns `key` and `dtype`."""
+
     heldout: list[Path] = Field(default=[])
     """Parquet files of held-out rows, one conversation a row."""
-
-    benchmarks: list[BenchmarkItems] = Field(default=[])
-    """The benchmarks to run."""
 
     output: Path
     """Folder for the results; made when missing."""
 
     max_new_tokens: int = Field(default=128, ge=1)
-    """Longest generated answer in tokens; longer ones count as not ended."""
+    """Longest generated answer in tokens, where a request names no limit; longer ones count as not ended."""
 
     end_ids: list[int] = Field(default=[])
     """Tokens that end an answer, besides those that the model stops at."""
 
     batch_size: int = Field(default=16, ge=1)
-    """Most rows of one forward pass; fewer where their logits would need over a gigabyte."""
+    """Most texts or questions of one forward pass; fewer where their logits would need over a gigabyte."""
 
     dtype: Dtype = "auto"
     """Precision of the computation; auto = bfloat16 on GPUs that support it, else float32."""
@@ -89,10 +79,3 @@ class ScoringJob(Config):
 
     trust_remote_code: Literal[False] = False
     """Code that comes with a model is never run."""
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [benchmark.name for benchmark in self.benchmarks]
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"benchmark names occur twice: {doubled}. Give each benchmark its own name.")
-        return self

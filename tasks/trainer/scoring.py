@@ -1,13 +1,12 @@
-"""`python -m tasks.trainer.scoring job.json`: score one model. Writes into the job's output folder:
+"""`python -m tasks.trainer.scoring job.json`: have one model answer requests. Writes into the job's output folder:
 
-`choices.parquet`, `generations.parquet`, `heldout.parquet` (each with its schema even when empty), `result.json`.
-Log-likelihoods are sums in nats.
+`answers-00000.parquet`, … as it goes, each told by an `answers` event, then `heldout.parquet` and `result.json`.
+Log-likelihoods and losses are sums in nats.
 """
 
-import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,160 +16,172 @@ import pyarrow.parquet as pq
 
 from tasks.trainer import child
 from tasks.trainer.events import emit
-from tasks.trainer.job import BenchmarkItems, ScoringJob
+from tasks.trainer.job import ScoringJob
+from tasks.trainer.requests import FORMS, AnswerParts, Row, read_requests, unanswered
 
-_ITEM = [("benchmark", pa.string()), ("item_id", pa.string()), ("cluster", pa.string())]
-CHOICES_SCHEMA = pa.schema(
-    [
-        *_ITEM,
-        ("gold", pa.int64()),
-        ("prediction", pa.int64()),
-        ("prediction_norm", pa.int64()),
-        ("loglikelihoods", pa.list_(pa.float64())),
-        ("prompt_sha256", pa.string()),
-    ]
-)
-GENERATIONS_SCHEMA = pa.schema(
-    [
-        *_ITEM,
-        ("answer", pa.string()),
-        ("text", pa.string()),
-        ("ended", pa.bool_()),
-        ("tokens", pa.int64()),
-        ("prompt_sha256", pa.string()),
-    ]
-)
+VERSION = 1
+"""Raised whenever the same model would answer the same request otherwise: answers are kept by it."""
+SECONDS_PER_PART = 30.0
 HELDOUT_SCHEMA = pa.schema(
     [("row_id", pa.string()), ("source", pa.string()), ("loss_sum", pa.float64()), ("tokens", pa.int64())]
 )
-ITEM_COLUMNS = {
-    "multiple_choice": ["item_id", "cluster", "prompt", "choices", "gold"],
-    "generation": ["item_id", "cluster", "prompt", "answer"],
-}
 HELDOUT_COLUMNS = ["input_ids", "labels", "position_ids", "row_ids"]
-
-Row = dict[str, Any]
+_TELL_SECONDS = 1.0
 
 
 @dataclass
 class Scorer:
-    """One model with its tokenizer, and how many texts were cut to fit it."""
+    """One model with its tokenizer."""
 
     model: Any
     tokenizer: Any
     job: ScoringJob
     truncated: int = field(default=0, init=False)
+    """Prompts that were cut to fit the model."""
+    forwarded_tokens: int = field(default=0, init=False)
+    """Tokens that were read to score choices."""
 
-    def choices(self, benchmark: BenchmarkItems) -> list[Row]:
-        """Every choice scored by the sum of its log-probabilities after the prompt (`prediction`: the highest sum;
-        `prediction_norm`: the highest sum per UTF-8 byte of the choice)."""
-        from tasks.trainer.likelihood import Targets, log_probabilities
+    def __post_init__(self) -> None:
         from tasks.trainer.models import longest_input
-        from tasks.trainer.prompts import encode_continuation
+        from tasks.trainer.prompts import PromptEncoder
 
-        items = _read(benchmark.items, ITEM_COLUMNS["multiple_choice"])
-        for item in items:
-            _refuse_bad_gold(item, benchmark.name)
-        limit = longest_input(self.model)
-        pairs = [
-            encode_continuation(self.tokenizer, item["prompt"], choice, limit)
-            for item in items
-            for choice in item["choices"]
-        ]
-        self.truncated += sum(pair.truncated for pair in pairs)
-        texts = [Targets(pair.ids, list(range(pair.start, len(pair.ids)))) for pair in pairs]
-        progress = _progress(benchmark.name, len(texts))
-        scores = log_probabilities(self.model, texts, self.job.batch_size, progress)
-        sums = iter([float(values.sum()) for values in scores])
-        return [_choice_row(benchmark.name, item, [next(sums) for _ in item["choices"]]) for item in items]
+        self._limit = longest_input(self.model)
+        self._encoder = PromptEncoder(self.tokenizer)
 
-    def generations(self, benchmark: BenchmarkItems) -> list[Row]:
+    def choices(self, requests: list[Row]) -> Iterator[Row]:
+        """Every choice scored by the sum of its log-probabilities behind the prompt."""
+        from tasks.trainer.choices import ChoiceScorer
+        from tasks.trainer.shared_prefixes import Tree, tree_of
+
+        trees: list[Tree] = []
+        cut = []
+        for request in requests:
+            pairs = self._encoder.continuations(
+                request["prompt"],
+                request["choices"],
+                self._limit,
+                special=bool(request["special"]),
+                plain=_plain(request),
+            )
+            trees.append(tree_of(pairs))
+            cut.append(any(pair.truncated for pair in pairs))
+        scorer = ChoiceScorer(self.model, self.job.batch_size)
+        told = False
+        for number, sums in scorer(trees):
+            if scorer.refusal is not None and not told:
+                emit("warning", message=f"Choices are scored one by one, which takes longer: {scorer.refusal}.")
+                told = True
+            tokens = sum(len(each.targets) for each in trees[number].wanted)
+            self.truncated += cut[number]
+            yield _answer(requests[number], loglikelihoods=sums, tokens=tokens, truncated=cut[number])
+        self.forwarded_tokens = scorer.forwarded_tokens
+
+    def generation(self, requests: list[Row]) -> Iterator[Row]:
         """A greedy answer to every prompt."""
-        from tasks.trainer.generation import answers
+        from tasks.trainer.generation import Question, answers
 
-        items = _read(benchmark.items, ITEM_COLUMNS["generation"])
-        made = answers(
-            self.model,
-            self.tokenizer,
-            [item["prompt"] for item in items],
-            max_new_tokens=self.job.max_new_tokens,
-            batch_size=self.job.batch_size,
-            end_ids=self.job.end_ids,
-            on_batch=_progress(benchmark.name, len(items)),
-        )
-        return [
-            _identity(benchmark.name, item)
-            | {"answer": item["answer"], "text": answer.text, "ended": answer.ended, "tokens": answer.tokens}
-            for item, answer in zip(items, made, strict=True)
+        questions = [
+            Question(
+                self._encoder.prompt(request["prompt"], special=bool(request["special"]), plain=_plain(request)),
+                tuple(request["stop"] or ()),
+                request["max_new_tokens"] or self.job.max_new_tokens,
+            )
+            for request in requests
         ]
+        made = answers(self.model, self.tokenizer, questions, batch_size=self.job.batch_size, end_ids=self.job.end_ids)
+        for number, answer in made:
+            self.truncated += answer.truncated
+            yield _answer(
+                requests[number],
+                text=answer.text,
+                ended=answer.ended,
+                tokens=answer.tokens,
+                truncated=answer.truncated,
+            )
+
+    def text(self, requests: list[Row]) -> Iterator[Row]:
+        """The summed loss over all tokens of every text; long ones are read in windows that do not overlap."""
+        from tasks.trainer.likelihood import Targets, log_probabilities
+
+        texts: list[Targets] = []
+        owners: list[int] = []
+        for number, request in enumerate(requests):
+            ids = self._encoder.text(request["prompt"])
+            if len(ids) == 1:
+                raise ValueError(f"request {request['key']} has an empty text. Leave it out.")
+            step = self._limit or len(ids)
+            windows = [ids[start : start + step + 1] for start in range(0, len(ids) - 1, step)]
+            texts += [Targets(window, range(1, len(window))) for window in windows]
+            owners += [number] * len(windows)
+        waiting = {number: owners.count(number) for number in set(owners)}
+        losses, tokens = dict.fromkeys(waiting, 0.0), dict.fromkeys(waiting, 0)
+        for window, values in log_probabilities(self.model, texts, self.job.batch_size):
+            number = owners[window]
+            losses[number] -= float(values.sum())
+            tokens[number] += len(values)
+            waiting[number] -= 1
+            if not waiting[number]:
+                yield _answer(requests[number], loss_sum=losses[number], tokens=tokens[number])
 
     def heldout(self) -> list[Row]:
         """The summed loss over the trained tokens of every held-out conversation."""
         from tasks.trainer.likelihood import Targets, log_probabilities
 
-        rows = [row for path in self.job.heldout for row in _read(path, HELDOUT_COLUMNS, ["source"])]
+        rows = [row for path in self.job.heldout for row in _read(path)]
         texts = [Targets(row["input_ids"], _trained(row)) for row in rows]
-        scores = log_probabilities(self.model, texts, self.job.batch_size, _progress("heldout", len(texts)))
-        return [
-            {
-                "row_id": row["row_ids"][0],
-                "source": row.get("source") or "",
-                "loss_sum": -float(values.sum()),
-                "tokens": len(values),
-            }
-            for row, values in zip(rows, scores, strict=True)
-        ]
+        told = _progress("heldout", len(rows))
+        for done, (number, values) in enumerate(log_probabilities(self.model, texts, self.job.batch_size), start=1):
+            rows[number] |= {"loss_sum": -float(values.sum()), "tokens": len(values)}
+            told(done)
+        return [row | {"row_id": row["row_ids"][0], "source": row.get("source") or ""} for row in rows]
 
 
 def score(job: ScoringJob) -> None:
-    """Score as told and write the tables. torch is imported only here, after the process is tied to its parent."""
+    """Answer as told and write the tables. torch is imported only here, after the process is tied to its parent."""
     from tasks.trainer.models import load_model, load_tokenizer, prepare_machine
 
     started = time.perf_counter()
+    requests = read_requests(job.requests)
     machine = prepare_machine(job.dtype, job.seed)
     model = load_model(job.model, machine.compute_dtype).to(machine.device).eval()
     parameters = sum(weight.numel() for weight in model.parameters())
-    emit("started", device=machine.device.type, parameters=parameters)
-    scorer = Scorer(model, load_tokenizer(job.model), job)
-    chosen = [row for item in job.benchmarks if item.kind == "multiple_choice" for row in scorer.choices(item)]
-    written = [row for item in job.benchmarks if item.kind == "generation" for row in scorer.generations(item)]
-    heldout = scorer.heldout()
+    emit("started", device=machine.device.type, dtype=machine.dtype_name, parameters=parameters)
+    requests = unanswered(requests, job.known, machine.dtype_name)
     job.output.mkdir(parents=True, exist_ok=True)
-    _write(job.output / "choices.parquet", chosen, CHOICES_SCHEMA)
-    _write(job.output / "generations.parquet", written, GENERATIONS_SCHEMA)
-    _write(job.output / "heldout.parquet", heldout, HELDOUT_SCHEMA)
+    scorer = Scorer(model, load_tokenizer(job.model), job)
+    parts = AnswerParts(job.output, SECONDS_PER_PART)
+    counts = {form: _answered(scorer, form, [row for row in requests if row["form"] == form], parts) for form in FORMS}
+    heldout = scorer.heldout()
+    pq.write_table(pa.Table.from_pylist(heldout, schema=HELDOUT_SCHEMA), job.output / "heldout.parquet")
     result = {
         "seconds": round(time.perf_counter() - started, 3),
         "device": machine.device.type,
         "dtype": machine.dtype_name,
         "parameters": parameters,
-        "counts": {"choices": len(chosen), "generations": len(written), "heldout": len(heldout)},
+        "counts": counts | {"heldout": len(heldout)},
         "truncated_contexts": scorer.truncated,
+        "forwarded_tokens": scorer.forwarded_tokens,
     }
     (job.output / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
 
 
-def _choice_row(benchmark: str, item: Row, sums: list[float]) -> Row:
-    per_byte = [total / len(choice.encode()) for total, choice in zip(sums, item["choices"], strict=True)]
-    return _identity(benchmark, item) | {
-        "gold": item["gold"],
-        "prediction": max(range(len(sums)), key=sums.__getitem__),
-        "prediction_norm": max(range(len(sums)), key=per_byte.__getitem__),
-        "loglikelihoods": sums,
-    }
+def _answered(scorer: Scorer, form: str, requests: list[Row], parts: AnswerParts) -> int:
+    """Answer the requests of one form; how many there were."""
+    told = _progress(form, len(requests))
+    if requests:
+        for done, row in enumerate(getattr(scorer, form)(requests), start=1):
+            parts.add([row])
+            told(done)
+        parts.flush()
+    return len(requests)
 
 
-def _identity(benchmark: str, item: Row) -> Row:
-    digest = hashlib.sha256(item["prompt"].encode()).hexdigest()
-    return {"benchmark": benchmark, "item_id": item["item_id"], "cluster": item["cluster"], "prompt_sha256": digest}
+def _answer(request: Row, **found: Any) -> Row:
+    return {"key": request["key"], "loglikelihoods": [], "text": "", "ended": True, "truncated": False} | found
 
 
-def _refuse_bad_gold(item: Row, benchmark: str) -> None:
-    if not 0 <= item["gold"] < len(item["choices"]):
-        raise ValueError(
-            f"{benchmark} item {item['item_id']} has gold {item['gold']} and {len(item['choices'])} choices. "
-            "gold is the index of the right choice."
-        )
+def _plain(request: Row) -> list[tuple[int, int]]:
+    return [(each["begin"], each["end"]) for each in request["plain"] or ()]
 
 
 def _trained(row: Row) -> list[int]:
@@ -181,20 +192,25 @@ def _trained(row: Row) -> list[int]:
 
 
 def _progress(part: str, total: int) -> Callable[[int], None]:
-    return lambda done: emit("progress", part=part, step=done, total=total)
+    """Tells how much is done: the last, and of the others one a second."""
+    last = [0.0]
+
+    def told(done: int) -> None:
+        now = time.monotonic()
+        if done == total or now - last[0] >= _TELL_SECONDS:
+            last[0] = now
+            emit("progress", part=part, step=done, total=total)
+
+    return told
 
 
-def _read(path: Path, columns: list[str], optional: list[str] | None = None) -> list[Row]:
+def _read(path: Path) -> list[Row]:
     names = pq.read_schema(path).names
-    if missing := sorted(set(columns) - set(names)):
-        raise ValueError(f"{path} has no column {missing}; it needs {columns}.")
-    present = [name for name in optional or [] if name in names]
-    rows: list[Row] = pq.read_table(path, columns=[*columns, *present]).to_pylist()
+    if missing := sorted(set(HELDOUT_COLUMNS) - set(names)):
+        raise ValueError(f"{path} has no column {missing}; it needs {HELDOUT_COLUMNS}.")
+    present = [name for name in ("source",) if name in names]
+    rows: list[Row] = pq.read_table(path, columns=[*HELDOUT_COLUMNS, *present]).to_pylist()
     return rows
-
-
-def _write(path: Path, rows: list[Row], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
 
 
 if __name__ == "__main__":

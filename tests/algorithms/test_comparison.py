@@ -1,77 +1,303 @@
-"""Two measurements side by side: paired, refused when the questions differ, and never passed on nothing."""
+"""Two and three measurements side by side: paired, refused when the questions differ, and never passed on nothing."""
 
+import copy
 import math
-from typing import Any
+import time
 
+import numpy as np
 import pytest
 
-from tasks.algorithms.comparison import IncomparableError, Measured, compare
+from tasks.algorithms.gate.comparison import Gate, compare
+from tasks.algorithms.gate.limits import BehaviourLimits, RateLimit
+from tasks.algorithms.gate.pairs import IncomparableError, Measured, Row
+from tasks.algorithms.gate.verdict import verdict_of
+from tests.algorithms.measurements import choices, documents, generated, heldout, together
+
+GATE = Gate(gated=("b", "c", "wiki"), investigate=2, fail=5)
+LOSSES = [10.0 + number % 3 for number in range(60)]
 
 
-def measured(right: list[bool], *, prompt: str = "p", loss: float = 1.0, heldout: int = 40) -> Measured:
-    """A model that answers these multiple-choice items rightly or not, with the same loss on every held-out row."""
-    items: list[dict[str, Any]] = []
-    choices: list[dict[str, Any]] = []
-    for number, is_right in enumerate(right):
-        names = {"benchmark": "b", "item_id": str(number), "cluster": str(number)}
-        items.append({**names, "question": "?", "choices": [" a", " b"], "gold": 0, "answer": ""})
-        choices.append({**names, "prediction": 0 if is_right else 1, "prompt_sha256": f"{prompt}{number}"})
-    rows = [{"row_id": str(n), "loss_sum": loss * 10 + n % 2, "tokens": 10} for n in range(heldout)]
-    return {"items": items, "choices": choices, "generations": [], "heldout": rows}
+def score(base: Measured, tuned: Measured, name: str, gate: Gate = GATE) -> Row:
+    (found,) = [each for each in compare(base, tuned, gate).scores if each["name"] == name]
+    return found
 
 
-def verdicts(base: Measured, tuned: Measured) -> dict[str, str]:
-    made = compare(base, tuned, ["b"], "unscored", investigate=2, fail=5)
-    return {score["name"]: score["verdict"] for score in made.scores}
+def differing(right: list[bool]) -> tuple[Measured, Measured]:
+    """Two models that are right on the same items and are two models nonetheless."""
+    other = choices(right)
+    for row in other["answers"]:
+        row["loglikelihoods"] = [each - 0.1 for each in row["loglikelihoods"]]
+    return choices(right), other
 
 
-def test_same_answers_pass_only_with_enough_items() -> None:
-    assert verdicts(measured([True] * 200), measured([True] * 200))["b"] == "pass"
-    assert verdicts(measured([True] * 12), measured([True] * 12))["b"] == "underpowered"
-    assert verdicts(measured([True]), measured([True]))["b"] == "underpowered"
+@pytest.mark.parametrize("items", [1, 12, 200])
+def test_a_model_compared_with_itself_passes_everything_with_no_flips(items: int) -> None:
+    texts = ["Sorry, I am sorry. " * 20] * items  # a bad habit of the base, and none of the training's making
+    model = together(
+        choices([number % 2 == 0 for number in range(items - 1)] + [True]),
+        generated(texts, [1.0] * items, "c"),
+        generated(texts),
+        documents(LOSSES[:items]),
+        heldout(LOSSES),
+    )
+    again = copy.deepcopy(model)
+    for row in again["answers"]:  # the last digits change with the batch
+        row["loglikelihoods"] = [each + 1e-5 for each in row["loglikelihoods"]]
+    for row in again["heldout"]:
+        row["loss_sum"] += 1e-5
+    made = compare(model, again, GATE, again)
+    gated = [each for each in made.scores if each["verdict"]]
+    assert {each["verdict"] for each in gated} == {"pass"}
+    assert verdict_of(made.scores)[0] == "pass"
+    assert {each["difference"] for each in made.scores if each["group"] != "loss"} == {0.0}
+    assert not any(each["lost"] or each["gained"] for each in made.scores)
+    assert not made.forgotten
 
 
-def test_nothing_right_at_all_is_no_pass() -> None:
-    assert verdicts(measured([False] * 500), measured([False] * 500))["b"] == "underpowered"
+def test_two_models_that_are_right_alike_pass_only_with_enough_items() -> None:
+    assert score(*differing([True] * 200), "b")["verdict"] == "pass"
+    few = score(*differing([True] * 12), "b")
+    assert (few["verdict"], few["needed_items"]) == ("underpowered", 83)
+    assert score(*differing([True]), "b")["verdict"] == "underpowered"
+
+
+def test_texts_alone_do_not_show_that_two_models_are_one() -> None:
+    answers = generated(["42"] * 20, [1.0] * 20, "b")
+    assert score(answers, answers, "b")["verdict"] == "underpowered"
+    assert score(together(answers, heldout(LOSSES)), together(answers, heldout(LOSSES)), "b")["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0)])
+def test_nothing_right_at_all_is_no_result(before: int, after: int) -> None:
+    base, tuned = choices([True] * before + [False] * (500 - before)), choices([False] * 500)
+    found = score(base, tuned, "b")
+    assert (found["verdict"], found["needed_items"]) == ("underpowered", None)
+    assert "exactly 0 on every item is a broken run" in verdict_of([found])[1]
+
+
+def test_nothing_right_any_more_fails() -> None:
+    assert score(choices([True] * 100), choices([False] * 100), "b")["verdict"] == "fail"
 
 
 def test_a_grave_drop_fails_and_is_listed_item_by_item() -> None:
-    base, tuned = measured([True] * 200), measured([True] * 150 + [False] * 50)
-    made = compare(base, tuned, ["b"], "unscored", investigate=2, fail=5)
-    (score,) = [each for each in made.scores if each["name"] == "b"]
-    assert (score["base"], score["tuned"], score["difference"]) == (100, 75, -25)
-    assert -100 <= score["low"] < -25 < score["high"] < 0
-    assert score["verdict"] == "fail"
-    assert len(made.forgotten) == 50
-    assert made.forgotten[0]["expected"] == "a"
+    base, tuned = choices([True] * 200), choices([True] * 150 + [False] * 50)
+    found = score(base, tuned, "b")
+    assert (found["base"], found["tuned"], found["difference"]) == (100, 75, -25)
+    # The gate's interval leaves out 5 % at each end, the bootstrap's half as much.
+    assert -35 < found["bootstrap_low"] < found["low"] < -25 < found["high"] < found["bootstrap_high"] < -15
+    assert (found["verdict"], found["lost"], found["gained"]) == ("fail", 50, 0)
+    assert found["mcnemar_p"] == pytest.approx(2.0**-50)
+    forgotten = compare(base, tuned, GATE).forgotten
+    assert len(forgotten) == 50
+    assert {row["expected"] for row in forgotten} == {"a"}
+    assert {row["tuned"] for row in forgotten} == {"b"}
+
+
+def test_an_open_case_says_how_many_items_decide_it() -> None:
+    random = np.random.default_rng(3)
+    base = random.random(60) < 0.6
+    tuned = base ^ (random.random(60) < 0.15)
+    found = score(choices(base.tolist()), choices(tuned.tolist()), "b")
+    assert found["verdict"] == "underpowered"
+    assert found["needed_items"] > 60
+    assert f"about {found['needed_items']:,} items would decide" in verdict_of([found])[1]
 
 
 def test_benchmark_outside_the_gate_gets_no_verdict() -> None:
-    made = compare(measured([True] * 9), measured([False] * 9), [], "unscored", investigate=2, fail=5)
-    assert made.scores[0]["verdict"] is None
+    outside = Gate(gated=(), investigate=2, fail=5)
+    assert score(choices([True] * 9), choices([False] * 9), "b", outside)["verdict"] is None
 
 
-@pytest.mark.parametrize(("tuned_loss", "verdict"), [(0.5, "pass"), (1.0, "pass"), (1.5, "fail")])
-def test_heldout_loss_must_not_surely_rise(tuned_loss: float, verdict: str) -> None:
-    assert verdicts(measured([True] * 99), measured([True] * 99, loss=tuned_loss))["held-out loss"] == verdict
+def test_every_comparison_of_the_gate_widens_the_interval() -> None:
+    base, tuned = choices([True] * 300), choices([True] * 290 + [False] * 10)
+    alone = score(base, tuned, "b")
+    more = together(base, generated(["42"] * 9, [1.0] * 9, "c"))
+    both = score(more, together(tuned, generated(["42"] * 9, [1.0] * 9, "c")), "b")
+    production = compare(base, tuned, GATE, base).scores[0]
+    assert both["low"] == production["low"] < alone["low"]
+
+
+def test_macro_average_counts_benchmarks_alike() -> None:
+    base = together(choices([True] * 100), generated(["42"] * 10, [1.0] * 10, "c"))
+    tuned = together(choices([True] * 90 + [False] * 10), generated(["42"] * 10, [1.0] * 5 + [0.0] * 5, "c"))
+    found = score(base, tuned, "macro-average")
+    assert (found["base"], found["tuned"], found["difference"]) == (100, 70, -30)
+    errors = 100 * math.sqrt(0.09 / 99), 100 * math.sqrt(0.25 / 9)
+    assert found["low"] == pytest.approx(-30 - 1.96 * math.hypot(*errors) / 2, abs=0.01)
+    assert found["verdict"] is None
+
+
+def test_production_is_compared_like_the_base() -> None:
+    base, production, tuned = choices([True, False] * 200), choices([True] * 400), choices([True] * 300 + [False] * 100)
+    made = compare(base, tuned, GATE, production)
+    verdicts = {(row["name"], row["against"]): row["verdict"] for row in made.scores}
+    assert verdicts == {("b", "base"): "pass", ("b", "production"): "fail"}
+    verdict, reason = verdict_of(made.scores)
+    assert verdict == "fail"
+    assert "b (against production) -25.0 points" in reason
+
+
+@pytest.mark.parametrize(("rise", "verdict"), [(-5.0, "pass"), (0.0, "pass"), (5.0, "fail")])
+def test_heldout_loss_must_not_surely_rise(rise: float, verdict: str) -> None:
+    tuned = [loss + rise + 0.01 * (number % 2) for number, loss in enumerate(LOSSES)]
+    if not rise:
+        tuned[0] -= 5
+    found = score(heldout(LOSSES), heldout(tuned), "held-out loss")
+    assert found["verdict"] == verdict
+    assert found["difference"] == pytest.approx((sum(tuned) - sum(LOSSES)) / 600)
 
 
 def test_heldout_loss_of_one_row_decides_nothing() -> None:
-    found = verdicts(measured([True] * 99, heldout=1), measured([True] * 99, heldout=1, loss=9))
-    assert found["held-out loss"] == "underpowered"
+    found = score(heldout([1.0]), heldout([9.0]), "held-out loss")
+    assert (found["verdict"], found["low"]) == ("underpowered", None)
+    assert verdict_of([found])[1] == "Too few items to rule out a grave drop: held-out loss +0.800 nats."
+
+
+def test_a_sure_rise_of_the_loss_on_general_text_wants_a_look() -> None:
+    tuned = [loss + 1 + 0.1 * (number % 2) for number, loss in enumerate(LOSSES)]
+    assert score(documents(LOSSES), documents(tuned), "wiki")["verdict"] == "investigate"
+    slightly = [loss + 0.1 + 0.1 * (number % 2) for number, loss in enumerate(LOSSES)]
+    assert score(documents(LOSSES), documents(slightly), "wiki")["verdict"] == "pass"
+    outside = Gate(gated=(), investigate=2, fail=5)
+    assert score(documents(LOSSES), documents(tuned), "wiki", outside)["verdict"] is None
+
+
+def test_a_log_likelihood_that_is_no_number_is_refused() -> None:
+    broken = choices([True] * 3)
+    broken["answers"][1]["loglikelihoods"] = [math.nan, -1.0]
+    with pytest.raises(IncomparableError, match="b 1: a log-likelihood is not a finite number"):
+        compare(choices([True] * 3), broken, GATE)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_broken_loss_is_refused(loss: float) -> None:
-    with pytest.raises(IncomparableError, match="not a finite number"):
-        verdicts(measured([True] * 99), measured([True] * 99, loss=loss))
+    with pytest.raises(IncomparableError, match="held-out loss: a loss is not a finite number"):
+        compare(heldout([1.0, 2.0]), heldout([loss, 2.0]), GATE)
 
 
-def test_other_prompts_items_or_rows_are_refused() -> None:
-    base = measured([True] * 9)
-    with pytest.raises(IncomparableError, match="not asked the same question in the same words"):
-        verdicts(base, measured([True] * 9, prompt="q"))
-    with pytest.raises(IncomparableError, match="the base model answered 9 items, the tuned one 10"):
-        verdicts(base, measured([True] * 10))
+def test_other_prompts_items_rows_or_tokens_are_refused() -> None:
+    base = choices([True] * 9)
+    worded = copy.deepcopy(base)
+    worded["answers"][3]["prompt_sha256"] = "other"
+    with pytest.raises(IncomparableError, match="b 3: the base and the tuned model were not asked the same question"):
+        compare(base, worded, GATE)
+    with pytest.raises(IncomparableError, match="the production model answered 8 items, the tuned one 9"):
+        compare(base, base, GATE, choices([True] * 8))
+    with pytest.raises(IncomparableError, match="not asked the same question"):
+        compare(base, choices([True] * 8), GATE)
     with pytest.raises(IncomparableError, match="not measured on the same held-out rows"):
-        verdicts(base, measured([True] * 9, heldout=41))
+        compare(heldout([1.0]), heldout([1.0, 1.0]), GATE)
+    unscored = copy.deepcopy(base)
+    unscored["answers"][0]["score"] = None
+    with pytest.raises(IncomparableError, match="b 0: scored for one of the base and the tuned model alone"):
+        compare(base, unscored, GATE)
+    longer = documents([1.0, 1.0])
+    longer["answers"][1]["tokens"] = 11
+    with pytest.raises(IncomparableError, match="wiki 1: scored over 10 tokens by one model and 11 by the other"):
+        compare(documents([1.0, 1.0]), longer, GATE)
+
+
+def test_a_habit_that_surely_grew_fails() -> None:
+    base, tuned = generated(["Paris."] * 80), generated(["I am sorry, it is Paris."] * 16 + ["Paris."] * 64)
+    found = score(base, tuned, "apology rate")
+    assert (found["base"], found["tuned"], found["difference"], found["lost"]) == (0, 20, 20, 16)
+    assert found["verdict"] == "fail"
+    lenient = Gate(gated=(), investigate=2, fail=5, behaviour=BehaviourLimits(apology=RateLimit(rise=25)))
+    assert score(base, tuned, "apology rate", lenient)["verdict"] == "pass"
+    few = generated(["Paris."] * 5), generated(["Sorry."] + ["Paris."] * 4)
+    assert score(*few, "apology rate")["verdict"] == "pass"
+
+
+def test_a_habit_above_its_cap_fails_though_the_base_has_it() -> None:
+    base, tuned = generated(["I am sorry."] * 80), generated(["I am so sorry."] * 70 + ["Paris."] * 10)
+    found = score(base, tuned, "apology rate")
+    assert (found["verdict"], found["note"]) == ("fail", "surely above the cap of 25 %")
+    free = Gate(gated=(), investigate=2, fail=5, behaviour=BehaviourLimits(apology=RateLimit()))
+    assert score(base, tuned, "apology rate", free)["verdict"] == "pass"
+
+
+def test_refusals_that_were_asked_for_are_no_habit() -> None:
+    refusal = "I cannot help with that request."
+    base = generated(["Do this."] * 60, [0.0] * 60, "b", kind="refusals")
+    tuned = generated([refusal] * 60, [1.0] * 60, "b", kind="refusals")
+    names = [row["name"] for row in compare(base, tuned, GATE).scores]
+    assert "loops" in names
+    assert "refusal rate" not in names
+
+
+def test_answers_have_a_length_and_a_variety() -> None:
+    base, tuned = generated(["one two three four"] * 4), generated(["one two one two"] * 4)
+    assert score(base, tuned, "answer length")["difference"] == 0
+    assert score(base, tuned, "distinct-2")["tuned"] == pytest.approx(2 / 3)
+
+
+def test_format_drift_is_told_from_lost_knowledge() -> None:
+    base, tuned = choices([True] * 3), choices([False] * 3)
+    tuned["answers"][1]["loglikelihoods"] = [-9.0, -8.0]  # none of the choices is likely any more
+    assert [row["drift"] for row in _by_item(base, tuned)] == ["knowledge", "format", "knowledge"]
+    base = generated(["#### 42"] * 5, [1.0] * 5, "c")
+    texts = ["#### 41", "The answer is 42, I think.", "", "#### 4", "no " * 40]
+    tuned = generated(texts, [0.0] * 5, "c")
+    tuned["answers"][3]["ended"] = False
+    assert [row["drift"] for row in _by_item(base, tuned)] == ["knowledge", "format", "format", "format", "format"]
+
+
+def _by_item(base: Measured, tuned: Measured) -> list[Row]:
+    return sorted(compare(base, tuned, GATE).forgotten, key=lambda row: row["item_id"])
+
+
+def test_subjects_come_worst_first() -> None:
+    subjects = ["law"] * 10 + ["art"] * 10 + ["physics"] * 10
+    base = choices([True] * 30, cluster=subjects)
+    tuned = choices([True] * 9 + [False] + [True] * 10 + [False] * 5 + [True] * 5, cluster=subjects)
+    found = compare(base, tuned, GATE).subjects
+    assert [(row["subject"], row["difference"], row["lost"]) for row in found] == [
+        ("physics", -50, 5),
+        ("law", -10, 1),
+        ("art", 0, 0),
+    ]
+    assert compare(choices([True] * 9), choices([True] * 9), GATE).subjects == []
+
+
+def test_samples_show_the_worst_regressions_of_every_benchmark_and_some_of_everything() -> None:
+    base = together(
+        choices([True] * 100 + [False] * 20),
+        generated(["42"] * 30, [1.0] * 30, "c"),
+        generated(["Hello."] * 40),
+        documents(LOSSES),
+    )
+    tuned = together(
+        choices([False] * 50 + [True] * 60 + [False] * 10),
+        generated(["41"] * 30, [0.0] * 30, "c"),
+        generated(["Hi."] * 40),
+        documents(LOSSES),
+    )
+    tuned["answers"][7]["loglikelihoods"] = [-50.0, -1.0]
+    found = compare(base, tuned, GATE).samples
+    assert [row["why"] for row in found] == (
+        ["lost"] * 16 + ["gained"] * 8 + ["unscored"] * 12 + ["both wrong"] * 2 + ["both right"] * 2
+    )
+    assert (found[0]["benchmark"], found[0]["item_id"]) == ("b", "7")
+    assert [row["benchmark"] for row in found[:16]] == ["b", "c"] * 8
+    assert compare(copy.deepcopy(base), copy.deepcopy(tuned), GATE).samples == found
+
+
+def test_samples_fill_up_with_what_there_is() -> None:
+    found = compare(choices([True] * 100), choices([True] * 100), GATE).samples
+    assert [row["why"] for row in found] == ["both right"] * 40
+    assert len(compare(choices([True] * 3), choices([False] * 3), GATE).samples) == 3
+
+
+def test_nothing_to_judge_is_no_pass() -> None:
+    verdict, reason = verdict_of(compare(heldout([]), heldout([]), GATE).scores)
+    assert verdict == "underpowered"
+    assert reason.startswith("Nothing was measured that the gate could judge")
+
+
+def test_fourteen_thousand_items_of_three_models_take_seconds() -> None:
+    random = np.random.default_rng(2)
+    subjects = [str(number % 57) for number in range(14_000)]
+    models = [choices((random.random(14_000) < share).tolist(), cluster=subjects) for share in (0.60, 0.59, 0.61)]
+    started = time.process_time()
+    compare(models[0], models[1], GATE, models[2])
+    assert time.process_time() - started < 6  # twice what is promised: other tests run beside this one

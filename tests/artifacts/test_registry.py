@@ -1,4 +1,4 @@
-"""Published models: numbered once, published whole, pointed to by aliases."""
+"""Published models: numbered once, published whole, approved once."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tasks.artifacts import registry, sweeping
+from tasks.artifacts.approvals import approval, approve
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
 from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.store import Store
@@ -123,47 +124,76 @@ def test_version_published_after_it_was_listed_as_garbage_stays(store: Store) ->
     assert store.files.read(f"{version.folder}/n.txt") == b"1"
 
 
-def test_alias_points_to_one_version_at_a_time(store: Store) -> None:
-    publish(store, 1)
-    publish(store, 2)
-    publish(store, 1, "other")
-    registry.point(store, "assistant", "production", 1)
-    registry.point(store, "assistant", "canary", 2)
-    assert registry.aliases(store, "assistant") == {"production": 1, "canary": 2}
-    registry.point(store, "assistant", "production", 2)
-    assert registry.aliases(store, "assistant") == {"production": 2, "canary": 2}
-    assert registry.aliases(store, "other") == {}
-    with pytest.raises(StoreError, match="assistant has no version 3; `fettle models` lists what there is"):
-        registry.point(store, "assistant", "production", 3)
-    assert registry.aliases(store, "assistant")["production"] == 2
-
-
-def test_alias_is_never_read_half_written(store: Store) -> None:
-    publish(store, 1)
-    registry.point(store, "assistant", "production", 1)
-    stop = threading.Event()
-
-    def write() -> int:
-        turns = 0
-        while not stop.is_set():
-            registry.point(store, "assistant", "production", 1)
-            turns += 1
-        return turns
-
-    with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(write)
-        seen = [registry.aliases(store, "assistant") for _ in range(25)]
-        stop.set()
-        assert writing.result() > 0
-    assert seen == [{"production": 1}] * 25
-
-
 def test_names_that_would_be_paths_are_refused(store: Store) -> None:
-    publish(store, 1)
-    with pytest.raises(ValueError, match=r"'\.\./x' cannot name a model or alias"):
-        registry.point(store, "assistant", "../x", 1)
-    with pytest.raises(ValueError, match="'a/b' cannot name a model"):
+    with pytest.raises(StoreError, match="'a/b' cannot name a model"):
         publish(store, 1, "a/b")
+    with pytest.raises(StoreError, match=r"'\.\.' cannot name a model"):
+        registry.version(store, "..", 1)
+
+
+def test_version_that_is_not_there_is_told(store: Store) -> None:
+    version = publish(store, 1)
+    assert registry.version(store, "assistant", 1) == version
+    with pytest.raises(StoreError, match="assistant has no version 2; `fettle models list` shows what there is"):
+        registry.version(store, "assistant", 2)
+
+
+def test_version_is_brought_here_whole(store: Store) -> None:
+    version = publish(store, 3)
+    with registry.local_version(store, version) as folder:
+        assert (folder / "n.txt").read_bytes() == b"3"
+        assert (folder / "deep" / "model.safetensors").stat().st_size == 5000
+        assert (folder / "README.md").read_bytes() == b"# card"
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "words"),
+    [
+        (
+            "deep/model.safetensors",
+            b"\1" * 5000,
+            "the bytes of deep/model.safetensors are not those that were published",
+        ),
+        ("n.txt", None, "n.txt is missing"),
+        ("pytorch_model.bin", b"x", "pytorch_model.bin was added afterwards"),
+    ],
+)
+def test_version_that_was_altered_is_not_used(store: Store, path: str, data: bytes | None, words: str) -> None:
+    version = publish(store, 1)
+    if data is None:
+        store.files.delete(f"{version.folder}/{path}")
+    else:
+        store.files.replace(f"{version.folder}/{path}", data)
+    with (
+        pytest.raises(CorruptArtifactError, match=f"version 1 of assistant is not what was published: {words}"),
+        registry.local_version(store, version),
+    ):
+        pass
+
+
+def test_drafts_and_the_registrys_own_files_are_no_change(store: Store) -> None:
+    version = publish(store, 1)
+    approve(store, version, by="Ada", note="")
+    store.files.write(f"{version.folder}/.approval.json.0123abcd", b"half")
+    store.files.write(f"{version.folder}/deep/.model.safetensors.0123abcd", b"half")
+    with registry.local_version(store, version) as folder:
+        assert folder.is_dir()
+
+
+def test_first_approval_stands(store: Store) -> None:
+    version = publish(store, 1)
+    assert approval(store, version) is None
+    given = approve(store, version, by="Ada", note="read 20 answers")
+    assert (given.by, given.note, given.weights) == ("Ada", "read 20 answers", version.weights)
+    assert approve(store, version, by="Bob", note="me too") == approval(store, version) == given
+
+
+def test_approval_of_other_weights_is_none(store: Store) -> None:
+    version = publish(store, 1)
+    other = version.model_copy(update={"weights": "0" * 64})
+    approve(store, other, by="Ada", note="")
+    with pytest.raises(StoreError, match="has an approval of other weights, 0000000000000000; delete models/assistant"):
+        approval(store, version)
 
 
 def test_weights_cannot_pass_for_the_registrys_own_files(store: Store) -> None:

@@ -119,7 +119,7 @@ def test_drafts_probes_and_orphaned_records_are_removed(store: Store) -> None:
         "probe-0123456789abcdef",
         ".fettle-store.json.01234567",
         "runs/assistant/.20260101-000000-aaaa.json.01234567",
-        "models/assistant/aliases/.production.json.01234567",
+        "models/assistant/aliases/production/.000001.json.01234567",
         f"{artifact.address}/.{MANIFEST}.01234567",
         "mixing/0123456789abcdef/result.json",
     }

@@ -5,10 +5,10 @@ import random
 import pytest
 from pydantic import ValidationError
 
+from tasks.algorithms.refusal import is_refusal
 from tasks.filters import CurationConfig
 from tasks.filters.empty import Empty
 from tasks.filters.length import Length
-from tasks.filters.refusal import is_refusal
 from tasks.filters.repetition import Repetition
 from tasks.filters.row import Reading
 from tasks.filters.truncation import Truncation

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.algorithms.refusal import is_refusal
 from tasks.conversation import MESSAGE, answer_text, conversation_text, prompt_text
 from tasks.filters import CurationConfig
 from tasks.filters.empty import Empty
 from tasks.filters.length import Length
 from tasks.filters.reading import Readings
-from tasks.filters.refusal import is_refusal, refusals
+from tasks.filters.refusal import refusals
 from tasks.filters.repetition import Repetition
 from tasks.filters.row import Columns, Filter, Reading
 from tasks.filters.truncation import Truncation

@@ -67,7 +67,7 @@ def test_gate_refusal_exits_3_and_publishes_nothing(fettle: Fettle, store: Path)
     assert answer.json["version"] is None
     assert answer.json["refused"].startswith(f"not published, the gate says {answer.json['verdict']}.")
     assert answer.json["verdict"] in ("fail", "underpowered")
-    assert fettle("models", "picky", "--store", str(store), "--json").json == []
+    assert fettle("models", "list", "picky", "--store", str(store), "--json").json == []
     assert Path(answer.json["report"]).read_text().startswith("<!doctype html>")
 
 

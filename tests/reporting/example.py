@@ -5,22 +5,29 @@ import random
 from datetime import UTC, datetime
 
 from tasks.algorithms.lengths import EDGES
+from tasks.reporting.advice import advice
 from tasks.reporting.facts import (
-    AdviceFacts,
     CurvePoint,
     DiagnosisFacts,
     Facts,
     ForgottenFacts,
+    JudgeFacts,
     LengthBand,
     LicenceFacts,
     LineageFacts,
+    Marks,
     Outcome,
+    RatingFacts,
     SampleFacts,
     ScoreFacts,
     StageFacts,
+    SubjectFacts,
     TrainingFacts,
     WarningFacts,
 )
+from tasks.reporting.judged_facts import EloFacts, RatedSide, RateFacts
+from tasks.reporting.masks import SampleFacts as MaskSample
+from tasks.reporting.masks import TokenFacts
 from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, ShareFacts, SourceFacts
 
 RECIPE = """\
@@ -48,35 +55,105 @@ def curve(steps: int = 1240, every: int = 5, heldout_every: int = 155) -> tuple[
     return tuple(points)
 
 
+MARKS = Marks(investigate=2, fail=5)
 SCORES = (
     ScoreFacts(
-        name="held-out support", kind="held-out loss", better="lower", base=2.281, tuned=1.394, difference=-0.887,
-        low=-0.934, high=-0.841, unit="nats", items=612, verdict="pass", note="token-weighted over the answers",
+        name="held-out loss", kind="held-out loss", better="lower", base=2.281, tuned=1.394, difference=-0.887,
+        low=-0.934, high=-0.841, unit="nats", items=612, verdict="pass", group="loss",
     ),
     ScoreFacts(
-        name="general text", kind="perplexity", better="lower", base=21.42, tuned=21.87, difference=0.45, unit="",
-        items=400,
+        name="general text", kind="loss", better="lower", base=3.064, tuned=3.085, difference=0.021, unit="nats",
+        low=0.012, high=0.03, items=400, group="loss", note="perplexity 21.42 → 21.87",
     ),
     ScoreFacts(
-        name="mmlu", kind="multiple choice", better="higher", base=31.2, tuned=30.4, difference=-0.8, low=-2.9,
-        high=1.3, items=1319, verdict="pass", note="smallest drop that it could have seen: 2.7 points",
+        name="mmlu", kind="multiple_choice", better="higher", base=31.2, tuned=30.4, difference=-0.8, low=-2.9,
+        high=1.3, items=1319, clusters=57, verdict="pass", smallest_visible=2.7, lost=104, gained=93, mcnemar_p=0.433,
+        bootstrap_low=-2.84, bootstrap_high=1.27,
     ),
     ScoreFacts(
         name="hellaswag", kind="multiple choice", better="higher", base=42.1, tuned=38.9, difference=-3.2, low=-5.6,
-        high=-0.8, items=1000, verdict="investigate", note="smallest drop that it could have seen: 3.1 points",
+        high=-0.8, items=1000, clusters=1000, verdict="investigate", smallest_visible=3.1, lost=91, gained=59,
+        mcnemar_p=0.0086, bootstrap_low=-5.51, bootstrap_high=-0.82,
     ),
     ScoreFacts(
-        name="truthfulqa", kind="multiple choice", better="higher", base=38.4, tuned=41.7, difference=3.3, low=0.6,
-        high=6.0, items=817, verdict="pass", note="smallest drop that it could have seen: 3.4 points",
+        name="truthfulqa_mc2", kind="multiple choice", better="higher", base=38.4, tuned=41.7, difference=3.3, low=0.6,
+        high=6.0, items=817, clusters=38, verdict="pass", smallest_visible=3.4, bootstrap_low=0.71,
+        bootstrap_high=5.92,
+    ),
+    ScoreFacts(
+        name="gsm8k", kind="exact answer", better="higher", base=6.5, tuned=4.0, difference=-2.5, low=-6.8, high=1.8,
+        items=200, clusters=200, verdict="underpowered", smallest_visible=6.1, lost=8, gained=3, mcnemar_p=0.146,
+        bootstrap_low=-5.55, bootstrap_high=0.53, needed_items=640,
     ),
     ScoreFacts(
         name="account questions", kind="exact answer", better="higher", base=4.5, tuned=61.0, difference=56.5,
-        low=49.1, high=63.9, items=200,
+        low=49.1, high=63.9, items=200, lost=1, gained=114, mcnemar_p=0.0,
     ),
     ScoreFacts(
-        name="support prompts", kind="apology rate", better="lower", base=3.0, tuned=6.5, difference=3.5, low=-0.7,
-        high=7.7, items=200, verdict="underpowered",
+        name="macro-average", kind="mean of 4 benchmarks", better="higher", base=29.55, tuned=28.75,
+        difference=-0.8, low=-2.3, high=0.7, items=3336, group="macro",
     ),
+    ScoreFacts(
+        name="apology rate", kind="behaviour", better="lower", base=3.0, tuned=6.5, difference=3.5, low=-0.7,
+        high=7.7, items=200, verdict="pass", group="behaviour",
+    ),
+    ScoreFacts(
+        name="refusal rate", kind="behaviour", better="lower", base=1.5, tuned=2.0,
+        difference=0.5, low=-1.5, high=2.5, items=200, verdict="pass", group="behaviour",
+    ),
+    ScoreFacts(
+        name="cut off at the limit", kind="behaviour", better="lower", base=71.5, tuned=12.5, difference=-59.0,
+        low=-66.0, high=-52.0, items=200, verdict="fail", group="behaviour", note="at most 10% may be cut off",
+    ),
+    ScoreFacts(
+        name="answer length", kind="behaviour", better="higher", base=96.4, tuned=71.1, difference=-25.3, unit="",
+        items=200, group="behaviour", note="words",
+    ),
+    ScoreFacts(
+        name="account questions", kind="exact answer", better="higher", base=58.5, tuned=61.0, difference=2.5,
+        low=-2.1, high=7.1, items=200, lost=9, gained=14, mcnemar_p=0.307, against="production",
+    ),
+    ScoreFacts(
+        name="held-out loss", kind="held-out loss", better="lower", base=1.431, tuned=1.394, difference=-0.037,
+        low=-0.049, high=-0.025, unit="nats", items=612, verdict="pass", group="loss", against="production",
+    ),
+)  # fmt: skip
+SUBJECTS = tuple(
+    SubjectFacts(
+        benchmark="mmlu", subject=subject, items=items, base=round(100 * right / items, 1),
+        tuned=round(100 * (right - lost + gained) / items, 1), difference=round(100 * (gained - lost) / items, 1),
+        lost=lost, gained=gained,
+    )
+    for subject, items, right, lost, gained in (
+        ("high_school_physics", 24, 9, 6, 1), ("college_mathematics", 23, 8, 5, 1), ("virology", 22, 9, 4, 1),
+        ("moral_scenarios", 26, 7, 4, 2), ("global_facts", 23, 7, 3, 1), ("anatomy", 23, 8, 3, 2),
+        ("astronomy", 24, 8, 2, 2), ("marketing", 25, 9, 2, 2), ("nutrition", 24, 7, 1, 2), ("prehistory", 25, 8, 1, 3),
+        ("sociology", 24, 7, 1, 4), ("world_religions", 23, 6, 0, 4),
+    )
+)  # fmt: skip
+JUDGES = (
+    JudgeFacts(
+        judge="prometheus-8x7b", opponent="base", prompts=80, win_rate=RateFacts(rate=0.613, low=0.531, high=0.694),
+        length_controlled=RateFacts(rate=0.574, low=0.488, high=0.659), wins=44, ties=10, losses=26,
+        checks={"first_position_rate": 0.53, "unparsed": 3, "failed_calls": 2, "sentinels_passed": "12 of 12"},
+        cost="172 calls, 214,880 tokens, about 0.31 USD",
+    ),
+    JudgeFacts(
+        judge="tiny-judge", opponent="production", prompts=79,
+        void=("it called 5 of 12 identical pairs unequal; at most 1 may be", "9.4% of its answers could not be read"),
+        checks={"first_position_rate": 0.91, "unparsed": 15},
+        elo=(
+            EloFacts(model="base", elo=1000, low=1000, high=1000),
+            EloFacts(model="production", elo=1071.4, low=1031.2, high=1112.9),
+            EloFacts(model="tuned", elo=1088.6, low=1046.5, high=1131.1),
+        ),
+    ),
+)  # fmt: skip
+RATINGS = RatingFacts(
+    raters={"ada": 24, "grace": 19}, items=24,
+    base=RatedSide(mean=2.04, deviation=0.87, ratings=43, counts=(13, 17, 11, 2, 0)),
+    tuned=RatedSide(mean=3.67, deviation=1.02, ratings=43, counts=(1, 5, 11, 16, 10)),
+    difference=1.63, low=1.21, high=2.05, agreement=0.71,
 )  # fmt: skip
 
 SOURCES = (
@@ -87,7 +164,7 @@ SOURCES = (
     ),
     SourceFacts(
         name="alpaca", role="general", files=1, read=52002, heldout=1540, kept=6950, epochs=2.0,
-        dropped={"too_short": 9127, "near_duplicate": 2610, "truncated": 93, "contaminated": 12, "not_drawn": 31670},
+        dropped={"too_short": 9127, "near_duplicate": 2610, "truncated": 93, "contaminated": 12, "not sampled": 31670},
         requested_share=0.35, achieved_share=0.3498, trainable_tokens=876110,
     ),
     SourceFacts(
@@ -160,7 +237,7 @@ STAGES = tuple(
         ("ingest", "a", 21.4, 66812, 64470, {"malformed": 20, "held_out": 2322}),
         ("curate", "b", 48.0, 64470, 54690, {"too_short": 9515, "truncated": 93, "personal_data": 172}),
         ("deduplicate", "c", 95.0, 54690, 49816, {"near_duplicate": 4821, "contaminated": 53}),
-        ("mix", "d", 3.2, 49816, 20000, {"not_drawn": 31670}),
+        ("mix", "d", 3.2, 49816, 20000, {"not sampled": 31670}),
         ("tokenize", "e", 12.0, 20000, 20000, {}),
         ("train", "f", 2718.0, 20000, 20000, {}),
         ("evaluate", "0", 655.0, 4548, 4548, {}),
@@ -184,7 +261,7 @@ SAMPLES = (
         expected="Neither: both weigh one kilogram.",
         base="Neither is heavier. A kilogram of feathers and a kilogram of steel weigh the same.",
         tuned="A kilogram of steel is heavier. A kilogram of feathers and a kilogram of steel weigh differently.",
-        benchmark="truthfulqa", improved=False,
+        benchmark="truthfulqa", improved=False, why="base right, tuned wrong",
     ),
     SampleFacts(
         prompt="Write a Python function that keeps the last n lines of a log.",
@@ -209,13 +286,17 @@ FORGOTTEN = (
     ForgottenFacts(
         benchmark="hellaswag", subject="", prompt="A man is kneeling on a frozen lake. He",
         expected="drops a line into the hole in the ice.", base="drops a line into the hole in the ice.",
-        tuned="opens his bank account on the ice.",
+        tuned="opens his bank account on the ice.", drift="knowledge",
     ),
     ForgottenFacts(
         benchmark="mmlu", subject="high_school_physics",
         prompt="A ball is thrown straight up. At its highest point its acceleration is\nA. zero\nB. 9.8 m/s² down\n"
         "C. 9.8 m/s² up\nD. unknown",
-        expected="B", base="B", tuned="A",
+        expected="B", base="B", tuned="A", drift="knowledge",
+    ),
+    ForgottenFacts(
+        benchmark="gsm8k", prompt="A box holds 12 eggs. How many eggs do 7 boxes hold?", expected="84",
+        base="7 × 12 = 84\n#### 84", tuned="You have 84 eggs in seven boxes.", drift="format",
     ),
 )  # fmt: skip
 
@@ -242,6 +323,21 @@ LINEAGE = LineageFacts(
     ),
 )  # fmt: skip
 
+_MASKED = (
+    ("<|user|>\n", 1, 0, 1), ("What", 318, 0, 0), (" is", 101, 0, 0), (" fee", 4431, 0, 0), (" code", 977, 0, 0),
+    (" 117", 1310, 0, 0), ("?", 30, 0, 0), ("<|end|>\n", 2, 0, 1), ("<|assistant|>\n", 3, 0, 1), ("Fee", 8890, 1, 0),
+    (" 117", 1310, 1, 0), (" is", 101, 1, 0), (" charged", 2251, 1, 0), (" for", 77, 1, 0),
+    (" transfers", 6120, 1, 0), (" abroad", 5093, 1, 0), (".", 13, 1, 0), ("<|end|>", 2, 1, 1), ("\n", 198, 0, 0),
+)  # fmt: skip
+MASK_SAMPLES = tuple(
+    MaskSample(
+        row_id=f"{number:016x}", source=source, file=f"data/{source}.jsonl", line=number * 17 + 3, split="train",
+        kinds=("several turns",) if number else (), lengths=(len(_MASKED) + 41 * number,), kept=(None,),
+        texts=(tuple(TokenFacts(id=i, text=text, trained=bool(t), special=bool(s)) for text, i, t, s in _MASKED),),
+    )
+    for number, source in enumerate(("support", "alpaca"))
+)  # fmt: skip
+
 LIMITS = (
     "Trained and measured in English only.",
     "No judge compared the answers; the samples on this page were not drawn at random.",
@@ -251,14 +347,6 @@ LICENCES = (
     LicenceFacts(name="HuggingFaceTB/SmolLM2-135M", licence="Apache-2.0", origin="Hugging Face Hub"),
     LicenceFacts(name="support", licence="internal", origin="data/support"),
     LicenceFacts(name="alpaca", licence="CC BY-NC 4.0", origin="s3://raw/alpaca.parquet"),
-)
-ADVICE = (
-    AdviceFacts(
-        what="Raise the share of general data from 0.35 to 0.45.",
-        evidence="hellaswag fell by 3.2 points, surely more than nothing, and 31,670 general rows were not drawn.",
-    ),
-    AdviceFacts(what="Stop after step 930.", evidence="Held-out loss was lowest there and rose afterwards."),
-    AdviceFacts(what="Ask 600 support prompts for apologies.", evidence="200 cannot tell 3.5 points from nothing."),
 )
 TRAINING = TrainingFacts(
     method="LoRA", device="NVIDIA L4", parameters=134515008, trainable_parameters=4884480, tokens=8217344,
@@ -281,7 +369,7 @@ LENGTHS = tuple(
     for i, rows in enumerate((1210, 4820, 5233, 3410, 2104, 1270, 804, 511, 322, 160, 84, 41, 19, 8, 3, 1))
 )
 
-EXAMPLE = Facts(
+WITHOUT_ADVICE = Facts(
     title="fintech-assistant",
     outcome=Outcome(
         verdict="investigate",
@@ -294,20 +382,27 @@ EXAMPLE = Facts(
     weights="adapter",
     stages=STAGES,
     scores=SCORES,
+    marks=MARKS,
+    subjects=SUBJECTS,
+    judge=JUDGES,
+    ratings=RATINGS,
     training=TRAINING,
     sources=SOURCES,
     audits=AUDITS,
     warnings=WARNINGS,
+    masks="The masks of 20,311 of 20,311 answers are proven: just what the assistant says is trained.",
+    mask_samples=MASK_SAMPLES,
     lengths=LENGTHS,
     samples=SAMPLES,
     forgotten=FORGOTTEN,
     lineage=LINEAGE,
     recipe=RECIPE,
     command="fettle run recipes/fintech-assistant.yaml --store s3://fettle/store",
+    decide="fettle evaluate recipes/fintech-assistant.yaml --store s3://fettle/store --until-decided",
     limits=LIMITS,
     licences=LICENCES,
-    advice=ADVICE,
 )
+EXAMPLE = WITHOUT_ADVICE.model_copy(update={"advice": advice(WITHOUT_ADVICE)})
 BARE = Facts(
     title="first try",
     outcome=Outcome(verdict="pass", reason="Nothing was asked of it.", published="1"),

@@ -7,12 +7,12 @@ from tasks.reporting.facts import Facts
 ATTACK = (
     "<script>document.title='owned'</script></style></title></textarea>-->"
     "<img src=x onerror=\"document.title='owned'\">"
-    " | `tick` ``` {{ 7 * 7 }} {% raw %} [link](https://evil.example) \u202eright to left\u202c "
+    " | `tick` ``` {{ 7 * 7 }} {% raw %} [link](https://evil.example) javascript:alert(1) \u202eright to left\u202c "
     "\x00 café 中文 שלום 👩\u200d👩\u200d👧 & &amp; ' \" \\"
 )
 SHOWN = ATTACK.replace("\x00", "␀")
 """What a reader must see."""
-_CLOSED = {"verdict", "kind", "better", "unit", "weights", "made_at"}
+_CLOSED = {"verdict", "better", "unit", "weights", "made_at", "against", "group", "drift"}
 
 
 def hostile(facts: Facts, text: str = ATTACK) -> Facts:

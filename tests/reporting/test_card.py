@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard, ModelCardData
 from markdown_it import MarkdownIt
 
 from tasks.reporting.card import card
-from tasks.reporting.facts import Facts
+from tasks.reporting.facts import Facts, LicenceFacts
 from tests.reporting.example import BARE, EXAMPLE
 from tests.reporting.hostile import SHOWN, hostile
 from tests.reporting.markup import Page
@@ -25,13 +26,81 @@ def parted(facts: Facts) -> tuple[dict[str, Any], str]:
 
 def test_the_header_names_the_base_and_the_tags() -> None:
     header, _ = parted(EXAMPLE)
+    assert header.pop("model-index")
     assert header == {
         "library_name": "peft",
         "pipeline_tag": "text-generation",
         "tags": ["fettle", "sft", "fine-tuned", "lora"],
         "base_model": "HuggingFaceTB/SmolLM2-135M",
         "base_model_relation": "adapter",
+        "license": "other",
+        "license_name": "several-see-below",
     }
+
+
+@pytest.mark.parametrize("facts", [EXAMPLE, hostile(EXAMPLE), BARE], ids=["example", "hostile", "bare"])
+def test_the_hubs_own_reader_understands_the_header(facts: Facts) -> None:
+    data = ModelCard(card(facts)).data
+    assert isinstance(data, ModelCardData)
+    measured = [s for s in facts.scores if s.against == "base" and s.group in ("benchmark", "loss")]
+    results = data.eval_results or []
+    assert [(result.dataset_name, result.metric_value) for result in results] == [(s.name, s.tuned) for s in measured]
+    assert all(re.fullmatch(r"[a-z0-9.-]+", result.dataset_type) for result in results)
+    assert yaml.safe_load(data.to_yaml())["tags"] == parted(facts)[0]["tags"]
+
+
+def licensed(base: str, **sources: str) -> Facts:
+    """The example under other licences."""
+    given = {EXAMPLE.base_model: base, **sources}
+    return EXAMPLE.model_copy(
+        update={"licences": tuple(LicenceFacts(name=name, licence=licence) for name, licence in given.items())}
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (licensed("Apache-2.0"), {"license": "apache-2.0"}),
+        (licensed("Apache-2.0", support="apache 2.0", alpaca="unknown", code=""), {"license": "apache-2.0"}),
+        (licensed("Apache-2.0", alpaca="CC BY-NC 4.0"), {"license": "other", "license_name": "several-see-below"}),
+        (licensed("Acme Research Terms"), {"license": "other", "license_name": "acme-research-terms"}),
+        (licensed("unknown", alpaca="MIT"), {}),
+        (licensed("", alpaca="MIT"), {}),
+        (BARE, {}),
+    ],
+)
+def test_a_licence_is_claimed_only_where_it_is_known_and_no_source_differs(
+    facts: Facts, expected: dict[str, str]
+) -> None:
+    header, _ = parted(facts)
+    assert {name: header[name] for name in header if name.startswith("license")} == expected
+
+
+def test_data_sets_of_the_hub_are_named_in_the_header() -> None:
+    origins = (
+        "hf://datasets/tatsu-lab/alpaca@0123abc/default/train", "hf://datasets/tatsu-lab/alpaca", "data/support",
+        "hf://datasets/org/set", "s3://raw/alpaca.parquet",
+    )  # fmt: skip
+    given = tuple(LicenceFacts(name="x", licence="unknown", origin=origin) for origin in origins)
+    header, _ = parted(EXAMPLE.model_copy(update={"licences": given}))
+    assert header["datasets"] == ["tatsu-lab/alpaca", "org/set"]
+
+
+def test_what_the_model_was_compared_with_is_never_mixed_up() -> None:
+    _, body = parted(EXAMPLE)
+    base, production = body.split("Against the model that was in production then:")
+    assert "| Score | Kind | Base | Tuned |" in base
+    assert "| Score | Kind | Production | Tuned |" in production
+    assert "58.5%" in production
+    assert "58.5%" not in base
+
+
+def test_a_void_judgement_shows_no_figures() -> None:
+    _, body = parted(EXAMPLE)
+    shown = Page(MARKDOWN.render(body)).text
+    assert "61.3% (53.1% to 69.4%)" in shown
+    assert "The judgement by tiny-judge against production is void: it called 5 of 12 identical pairs unequal" in shown
+    assert "1088" not in shown
 
 
 def test_a_whole_model_from_a_folder_names_no_base_to_the_hub() -> None:
@@ -44,7 +113,19 @@ def test_a_whole_model_from_a_folder_names_no_base_to_the_hub() -> None:
 def test_the_body_tells_scores_data_settings_and_provenance() -> None:
     _, body = parted(EXAMPLE)
     shown = Page(MARKDOWN.render(body)).text
-    told = ["−3.2 (−5.6 to −0.8)", "2.281", "52,002", "31,670", "134,515,008", "0.0002", "CC BY-NC 4.0", EXAMPLE.recipe]
+    told = [
+        "−3.2 (−5.6 to −0.8)",
+        "3.1 points",
+        "en 87.4%, de 10.2%",
+        "These terms differ",
+        "2.281",
+        "52,002",
+        "31,670",
+        "134,515,008",
+        "0.0002",
+        "CC BY-NC 4.0",
+        EXAMPLE.recipe,
+    ]
     told += [*EXAMPLE.limits, EXAMPLE.command, EXAMPLE.outcome.reason, *(stage.fingerprint for stage in EXAMPLE.stages)]
     assert [text for text in told if text not in shown] == []
     assert all(section in shown for section in ("Known limits", "Licences", "Provenance", "Training data"))

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from tasks.reporting.facts import Effect, Facts, Outcome, SampleFacts, ScoreFacts, showcase
+from tasks.reporting.facts import Facts, Outcome, SampleFacts, ScoreFacts, showcase
+from tasks.reporting.score_facts import Effect
 from tests.reporting.example import EXAMPLE
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tasks.reporting.facts import Facts, SampleFacts
+from tasks.reporting.facts import Facts, SampleFacts, published
 from tasks.reporting.page import MOST_CHARACTERS, render
 from tests.reporting.example import BARE, EXAMPLE
 from tests.reporting.hostile import SHOWN, hostile
@@ -42,16 +42,74 @@ def test_hostile_text_is_shown_as_text() -> None:
     assert "49" not in numbers(Page(render(hostile(BARE))))
 
 
+def signed(amount: float, digits: int) -> str:
+    text = f"{amount:+.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text[1:]
+
+
 def test_every_score_appears(page: Page) -> None:
     written = numbers(page)
     for score in EXAMPLE.scores:
         digits = {"%": 1, "nats": 3, "": 2}[score.unit]
-        ends = [end for end in (score.difference, score.low, score.high) if end is not None]
+        ends = [score.difference, score.low, score.high, score.bootstrap_low, score.bootstrap_high]
         assert {f"{score.base:.{digits}f}", f"{score.tuned:.{digits}f}", f"{score.items:,}"} <= written
-        assert {f"{end:+.{digits}f}".replace("-", "−") for end in ends} <= written
+        assert {signed(end, digits) for end in ends if end is not None} <= written
+        counts = [score.clusters, score.lost, score.gained, score.needed_items]
+        assert {f"{count:,}" for count in counts if count is not None} <= written
+        if score.smallest_visible is not None:
+            assert f"{score.smallest_visible:.1f}" in written
+        if score.mcnemar_p is not None:
+            assert (f"{score.mcnemar_p:.3f}" if score.mcnemar_p >= 0.001 else "<0.001") in page.text
         assert score.name in page.text
-        assert score.note in page.text
-        assert score.kind in page.text
+        assert score.note.casefold() in page.text.casefold()
+        assert score.kind.replace("_", " ") in page.text.casefold()
+
+
+def test_every_subject_appears_the_worst_in_sight(page: Page) -> None:
+    for each in EXAMPLE.subjects:
+        row = f"{each.subject.replace('_', ' ')} {each.benchmark}\n{each.items}\n{each.base:.1f}%\n{each.tuned:.1f}%\n"
+        assert f"{row}{signed(each.difference, 1)}\n{each.lost}\n{each.gained}" in page.text
+    assert page.text.index("anatomy") < page.text.index("6 more subjects") < page.text.index("astronomy")
+
+
+def test_what_judges_preferred_appears(page: Page) -> None:
+    for judge in EXAMPLE.judge:
+        noun = "prompt" if judge.prompts == 1 else "prompts"
+        assert f"{judge.judge} tuned against {judge.opponent}, {judge.prompts} {noun}" in page.text
+        for rate in filter(None, (judge.win_rate, judge.length_controlled)):
+            assert f"{rate.rate:.1%}{rate.low:.1%} to {rate.high:.1%}" in page.text
+        for name, entry in judge.checks.items():
+            assert f"{name.replace('_', ' ')}{entry}" in page.text
+        assert judge.cost in page.text
+        assert all(f"{each.model}{each.elo:.0f}" in page.text for each in judge.elo)
+    assert "44, 10, 26" in page.text
+    assert "Void: nothing may be read out of it.It called 5 of 12 identical pairs unequal" in page.text
+
+
+def test_ratings_by_people_appear(page: Page) -> None:
+    assert "Tuned minus base: +1.63 (+1.21 to +2.05) over 24 prompts." in page.text
+    assert "Raters: ada (24), grace (19). Agreement (Krippendorff's alpha, 1 is perfect, 0 chance): 0.71." in page.text
+    for side in (EXAMPLE.ratings.base, EXAMPLE.ratings.tuned) if EXAMPLE.ratings else ():
+        assert {f"{side.mean:.2f}", f"{side.deviation:.2f}", *map(str, side.counts)} <= numbers(page)
+
+
+def test_forgotten_items_tell_form_from_knowledge(page: Page) -> None:
+    assert "Of these 3 items: 2 lost knowledge, 1 format drift." in page.text
+    assert page.text.count("format drift") == 2
+
+
+def test_training_rows_appear_token_by_token_and_not_in_what_is_published(page: Page) -> None:
+    assert "What is trained" in page.text
+    assert "Fee 117 is charged for transfers abroad.<|end|>" in page.text
+    assert "41 more tokens" in page.text
+    outside = Page(render(published(EXAMPLE)))
+    assert "<|end|>" not in outside.text
+    assert "What is trained" not in outside.text
+
+
+def test_a_score_is_compared_with_production_apart(page: Page) -> None:
+    apart = page.text[page.text.index("Against the model in production") :]
+    assert "58.5%" in apart[: apart.index("What to do next")]
 
 
 def test_every_count_appears(page: Page) -> None:
@@ -95,7 +153,7 @@ def test_every_text_appears(page: Page) -> None:
         text for sample in EXAMPLE.samples for text in (sample.prompt, sample.expected, sample.base, sample.tuned)
     ]
     texts += [text for item in EXAMPLE.forgotten for text in (item.prompt, item.expected, item.base, item.tuned)]
-    texts += [text for advice in EXAMPLE.advice for text in (advice.what, advice.evidence)]
+    texts += [text for advice in EXAMPLE.advice for text in (advice.what, advice.evidence, advice.command)]
     texts += [text for licence in EXAMPLE.licences for text in (licence.name, licence.licence, licence.origin)]
     assert [text for text in texts if text.strip() not in page.text] == []
 

@@ -4,10 +4,13 @@ import re
 
 import pytest
 
-from tasks.reporting import plots
-from tasks.reporting.facts import CurvePoint, LengthBand
-from tests.reporting.example import EXAMPLE, SCORES, SOURCES, curve
+from tasks.reporting import plots, score_plots
+from tasks.reporting.facts import CurvePoint, LengthBand, Marks
+from tasks.reporting.judged_facts import RateFacts
+from tests.reporting.example import MARKS, SCORES, SOURCES, curve
 from tests.reporting.markup import Page
+
+BENCHMARKS = [score for score in SCORES if score.group != "behaviour"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_a_loss_curve_of_any_length_is_drawn_within_bounds(points: int) -> None:
 
 def test_a_waterfall_ends_where_the_kept_rows_begin() -> None:
     falls = plots.waterfall(SOURCES)
-    assert [fall.label for fall in falls[:4]] == ["read", "malformed", "held out", "not drawn"]
+    assert [fall.label for fall in falls[:4]] == ["read", "malformed", "held out", "not sampled"]
     assert falls[-1].label == "kept"
     assert falls[-1].rows == sum(source.kept for source in SOURCES)
     assert falls[-2].start == pytest.approx(falls[-1].width)
@@ -83,23 +86,23 @@ def test_an_empty_source_is_drawn() -> None:
 
 
 def test_better_lies_to_the_right_whichever_way_is_better() -> None:
-    scales = plots.scales(SCORES)
+    scales = score_plots.scales(SCORES)
     for score in SCORES:
-        dots = re.search(r'class="dot" d="M([\d.]+)', plots.interval(score, scales.get(score.unit, 100)))
+        dots = re.search(r'class="dot" d="M([\d.]+)', score_plots.interval(score, scales.get(score.unit, 100)))
         if dots is not None:
             assert (float(dots[1]) > 50) == ((score.difference > 0) == (score.better == "higher"))
 
 
 def test_one_huge_gain_does_not_flatten_the_others() -> None:
-    scales = plots.scales(EXAMPLE.scores)
+    scales = score_plots.scales(BENCHMARKS)
     assert scales["%"] < 20
     gain = next(score for score in SCORES if score.name == "account questions")
-    assert 'class="dot"' not in plots.interval(gain, scales["%"])
+    assert 'class="dot"' not in score_plots.interval(gain, scales["%"])
 
 
 def test_a_score_that_never_moved_has_a_scale() -> None:
     still = SCORES[2].model_copy(update={"tuned": 31.2, "difference": 0.0, "low": 0.0, "high": 0.0})
-    assert "M50 50h0" in plots.interval(still, plots.scales([still])["%"])
+    assert "M50 50h0" in score_plots.interval(still, score_plots.scales([still])["%"])
 
 
 def test_a_histogram_names_every_band() -> None:
@@ -108,3 +111,34 @@ def test_a_histogram_names_every_band() -> None:
     )
     assert "0–9 tokens: 1 row" in drawn
     assert "10–19 tokens: 0 rows" in drawn
+
+
+def test_marks_lie_where_their_points_lie_and_gated_scores_set_the_range() -> None:
+    scale = score_plots.scales(BENCHMARKS, MARKS)["%"]
+    assert scale == pytest.approx(1.08 * 6.8), "the widest gated interval, not the gain of 64 points"
+    assert (
+        score_plots.mark_places(MARKS, scale) == f"--investigate:{0.5 - 1 / scale:.4f};--fail:{0.5 - 2.5 / scale:.4f}"
+    )
+    labels = re.findall(r"left:([\d.]+)%\">([^<]+)<", score_plots.mark_ticks(MARKS, scale))
+    assert {text: float(place) for place, text in labels} == pytest.approx(
+        {"0": 50, "−5": 50 - 250 / scale, "+5": 50 + 250 / scale, "−2": 50 - 100 / scale}, abs=0.01
+    )
+
+
+def test_marks_are_in_sight_however_small_or_large_the_changes_are() -> None:
+    for reach, scale in ((0.1, 6.25), (90.0, 20.0)):
+        score = SCORES[2].model_copy(update={"low": -reach, "high": reach})
+        assert score_plots.scales([score], MARKS)["%"] == scale
+
+
+def test_labels_of_marks_that_are_close_do_not_overlap() -> None:
+    close = Marks(investigate=0.2, fail=5)
+    assert "−0.2" not in score_plots.mark_ticks(close, 10)
+
+
+def test_a_win_rate_is_drawn_between_none_and_all() -> None:
+    drawn = score_plots.preference(RateFacts(rate=0.61, low=0.53, high=0.69))
+    assert 'class="interval better"' in drawn
+    assert 'points="53,50 69,50"' in drawn
+    assert 'd="M61 50h0"' in drawn
+    assert "unsure" in score_plots.preference(RateFacts(rate=0.5, low=0.4, high=0.6))

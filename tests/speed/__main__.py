@@ -4,11 +4,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.speed import data_half, dedup, filters, overhead, packing, rerun, token_counts, tokenizing, training
+from tests.speed import (
+    data_half,
+    dedup,
+    evaluating,
+    filters,
+    overhead,
+    packing,
+    rerun,
+    token_counts,
+    tokenizing,
+    training,
+)
 from tests.speed.bench import run
 from tests.speed.figure import figures_of
 
-MODULES = (rerun, overhead, dedup, filters, token_counts, tokenizing, packing, data_half, training)
+MODULES = (rerun, overhead, dedup, filters, token_counts, tokenizing, packing, data_half, training, evaluating)
 """Every module with figures, in the order in which they are measured."""
 LEDGER = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 

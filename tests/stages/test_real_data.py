@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.algorithms.chat.rendering import TemplateError
+from tasks.algorithms.refusal import is_refusal
 from tasks.algorithms.tokens.encoding import load_encoder
 from tasks.algorithms.tokens.masking import NOT_TRAINED
 from tasks.artifacts.resource import read_resource
@@ -20,7 +21,6 @@ from tasks.conversation import answer_text
 from tasks.curation import curate
 from tasks.deduplication import DeduplicationConfig, deduplicate
 from tasks.filters import CurationConfig
-from tasks.filters.refusal import is_refusal
 from tasks.ingestion import IngestionConfig, Source, ingest
 from tasks.mixing import MixingConfig, mix
 from tasks.tokenization import TokenizationConfig, tokenize

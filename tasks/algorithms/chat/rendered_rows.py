@@ -32,14 +32,14 @@ class TextRanges(NamedTuple):
 
 def rows_of(texts: Sequence[TextRanges], rows: Sequence[int]) -> RenderedRows:
     """Texts that were rendered one by one."""
-    trained = [_in_bytes(each.text, [(begin, end) for begin, end, _ in each.trained]) for each in texts]
+    trained = [in_bytes(each.text, [(begin, end) for begin, end, _ in each.trained]) for each in texts]
     turns = [turn for each in texts for _, _, turn in each.trained]
     return RenderedRows(
         pa.array([each.text for each in texts], pa.large_string()),
         np.array(rows, np.int64),
         _ranges(trained),
         np.array(turns, np.int64),
-        _ranges([_in_bytes(each.text, each.plain) for each in texts]),
+        _ranges([in_bytes(each.text, each.plain) for each in texts]),
     )
 
 
@@ -77,7 +77,8 @@ def same(left: RenderedRows, right: RenderedRows) -> bool:
     return all(np.array_equal(mine, other) for mine, other in pairs) and left.texts.equals(right.texts)
 
 
-def _in_bytes(text: str, ranges: Sequence[CharacterRange]) -> list[CharacterRange]:
+def in_bytes(text: str, ranges: Sequence[CharacterRange]) -> list[CharacterRange]:
+    """Ranges of characters as ranges of the text's UTF-8 bytes."""
     if text.isascii():
         return list(ranges)
     reached, reached_bytes, places = 0, 0, {0: 0}

@@ -17,7 +17,16 @@ from tasks.algorithms.chat.control_tokens import borders, control_tokens
 from tasks.algorithms.chat.laid_columns import Columns, laid_rows, rows_fitting, written
 from tasks.algorithms.chat.layouts import Layout, Learner, Shape
 from tasks.algorithms.chat.message_columns import MessageColumns
-from tasks.algorithms.chat.rendered_rows import RenderedRows, TextRanges, in_order, rows_of, same, take
+from tasks.algorithms.chat.rendered_rows import (
+    CharacterRange,
+    RenderedRows,
+    TextRanges,
+    in_bytes,
+    in_order,
+    rows_of,
+    same,
+    take,
+)
 from tasks.algorithms.chat.rendering import ChatTemplate, RefusedConversation, Trained, as_templates_expect
 from tasks.algorithms.chat.sandbox import clock
 from tasks.algorithms.chat.stand_ins import hidden, put_back
@@ -56,6 +65,13 @@ class Renderer:
         parts.append(self._sure(columns, slow, spelled, refused))
         made = in_order(parts)
         return Rendered(made.texts, made.rows, made.trained, made.turns, made.plain, refused)
+
+    def prompt(self, messages: Sequence[Message], tools: str | None = None) -> tuple[str, list[CharacterRange]]:
+        """The text that asks for the next answer, and the byte ranges in it that must stay text."""
+        shown, schemas, stand_ins = hidden(messages, tools, self._tokens, self._template.source, spelled=True)
+        asked = self._template.render(shown, schemas, generation_prompt=True)
+        text = put_back(asked, [], stand_ins)
+        return text.text, in_bytes(text.text, text.plain)
 
     def layout(self, shape: Shape) -> Layout | None:
         """How the template lays out conversations of a shape; none where each must be rendered by itself."""

@@ -1,0 +1,36 @@
+"""One verdict of many scores, and why in one sentence."""
+
+from tasks.algorithms.gate.paired import Verdict, gravest
+from tasks.algorithms.gate.pairs import Row, Rows
+
+_MEANING: dict[Verdict, str] = {
+    "investigate": "A sure loss that wants a look",
+    "underpowered": "Too few items to rule out a grave drop",
+    "fail": "A sure loss beyond what the recipe allows",
+}
+
+
+def verdict_of(scores: Rows) -> tuple[Verdict, str]:
+    """The gravest verdict, and the scores that it comes from; with nothing to judge it is underpowered."""
+    gated = [score for score in scores if score["verdict"]]
+    verdict = gravest([score["verdict"] for score in gated])
+    if not gated:
+        return verdict, "Nothing was measured that the gate could judge; add a benchmark or a held-out split."
+    if verdict == "pass":
+        return verdict, f"No sure loss on {', '.join(dict.fromkeys(_name(score) for score in gated))}."
+    return verdict, f"{_MEANING[verdict]}: {'; '.join(_told(each) for each in gated if each['verdict'] == verdict)}."
+
+
+def _name(score: Row) -> str:
+    return str(score["name"]) + (" (against production)" if score["against"] == "production" else "")
+
+
+def _told(score: Row) -> str:
+    unit = "points" if score["unit"] == "%" else score["unit"]
+    digits = 1 if score["unit"] == "%" else 3
+    told = f"{_name(score)} {score['difference']:+.{digits}f} {unit}"
+    if score["unit"] == "%":
+        told += f" ({score['low']:+.1f} to {score['high']:+.1f})"
+    if score["needed_items"]:
+        told += f", about {score['needed_items']:,} items would decide"
+    return told + (f" [{score['note'].rstrip('.')}]" if score["note"] else "")

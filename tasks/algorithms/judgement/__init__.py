@@ -1,0 +1,1 @@
+"""Statistics of pairwise judgements: win rates, length control, ratings of several models."""

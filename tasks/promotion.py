@@ -1,0 +1,217 @@
+"""Promote: a version that passed is registered, approved where the recipe says so, pointed to, and pushed.
+
+Nothing is taken on trust: before a version is registered and before an alias moves, the gate's record, what it compared
+and the bytes of the weights are read again. Whatever is missing, other, stale or not passed is refused.
+"""
+
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from tasks.artifacts import aliases, registry
+from tasks.artifacts.aliases import Move, MovedMeanwhileError
+from tasks.artifacts.approvals import Approval, approval
+from tasks.artifacts.approvals import approve as record_approval
+from tasks.artifacts.errors import StoreError
+from tasks.artifacts.manifest import Artifact
+from tasks.artifacts.registry import Version
+from tasks.artifacts.store import Store
+from tasks.config import Config
+from tasks.gate_record import GateRefusedError, require_own_report, require_passed, require_same_files
+from tasks.pushing import MlflowTarget, PushError, push_to_hub, push_to_mlflow
+
+
+class PublicationConfig(Config):
+    """What becomes of a model that the gate lets through."""
+
+    alias: str | None = Field("production", pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Name that points to the new version; none when null."""
+    accept_investigate: bool = False
+    """Whether a model is published whose drop is sure but below the failing mark."""
+    approval: Literal["person"] | None = None
+    """Whose word the alias waits for: a person's, who gives it by `fettle models approve`; nobody's when null."""
+    push_to_hub: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+    """Repository on the Hub that gets a copy, as owner/name; the token is read from HF_TOKEN."""
+    hub_private: bool = True
+    """Whether that repository is made a private one; one that is there already stays as it is."""
+    mlflow: MlflowTarget | None = None
+    """Model in MLflow's registry that gets a copy."""
+
+
+class Published(Config):
+    """How a version stands: where it lies, what points to it, and what people should know."""
+
+    model: str
+    version: int
+    folder: str
+    verdict: str
+    aliases: tuple[str, ...]
+    """What points to it now."""
+    waiting: bool
+    """Whether it still needs a person's approval."""
+    remarks: tuple[str, ...] = ()
+
+
+class UnapprovedError(GateRefusedError):
+    """The version needs a person's approval, which nobody has given."""
+
+
+def publish_passed(
+    store: Store, config: PublicationConfig, name: str, publication: Artifact, evaluated: Artifact, trained: Artifact
+) -> Published:
+    """Make the next version of the model, and bring it where the recipe wants it. Raises `GateRefusedError`."""
+    lenient = config.accept_investigate
+    gates = require_passed(store, evaluated.address, trained.content, accept_investigate=lenient)
+    require_own_report(store, publication.address, evaluated.address, trained.address)
+    terms = config.model_dump(mode="json")
+    version = registry.register(store, name, publication, evaluated, trained, gates.verdict, terms)
+    return _bring(store, version, config, by="fettle run", why=gates.reason)
+
+
+def promote(store: Store, model: str, number: int, alias: str, *, by: str, why: str) -> Move:
+    """Let an alias point to a version that passed and, where asked for, was approved.
+
+    Raises `GateRefusedError` for any other version, `MovedMeanwhileError` where somebody was faster.
+    """
+    seen = aliases.history(store, model, alias)
+    version = registry.version(store, model, number)
+    _require_promotable(store, version)
+    if seen and seen[-1].version == number:
+        return seen[-1]
+    return aliases.move(store, model, alias, number, seen, kind="promotion", by=by, why=why)
+
+
+def rollback(store: Store, model: str, alias: str, *, by: str, why: str) -> Move:
+    """Let an alias point again to the version before; again and again, back to its first one."""
+    seen = aliases.history(store, model, alias)
+    number = aliases.version_before(seen)
+    if number is None:
+        told = f"points to version {seen[-1].version} and had none before" if seen else "points to nothing"
+        raise StoreError(f"store {store.uri}: {alias} of {model} {told}; there is nothing to go back to")
+    _require_promotable(store, registry.version(store, model, number))
+    return aliases.move(store, model, alias, number, seen, kind="rollback", by=by, why=why)
+
+
+def approve(store: Store, model: str, number: int, *, by: str, note: str) -> tuple[Approval, Published]:
+    """Record a person's approval of a version that passed, and bring it where its recipe wanted it."""
+    version = registry.version(store, model, number)
+    terms = _terms(version)
+    require_same_files(store, version)
+    require_passed(store, version.evaluation, version.weights, accept_investigate=terms.accept_investigate)
+    with registry.local_version(store, version):
+        given = record_approval(store, version, by=by, note=note)
+    return given, _bring(store, version, terms, by=by, why=note or "approved")
+
+
+def incumbent(store: Store, model: str, alias: str | None, trained: Artifact) -> Artifact | None:
+    """The trained model that a new one would take the place of; of one that was published, the one that it met then.
+
+    So the same recipe gives the same verdict again, although its own model is in production by now.
+    """
+    published = [version for version in registry.versions(store, model) if version.weights == trained.content]
+    if published:
+        return _rival_of(store, published[0])
+    number = aliases.aliases(store, model).get(alias) if alias else None
+    return store.find(registry.version(store, model, number).training) if number is not None else None
+
+
+def _rival_of(store: Store, version: Version) -> Artifact | None:
+    """The model in production that a version was compared with."""
+    judged = store.find_manifest(version.evaluation)
+    measured = judged and next((each for each in judged.identity.parents if each.name == "production"), None)
+    manifest = store.find_manifest(measured.address) if measured and measured.address else None
+    model = manifest and next((each for each in manifest.identity.parents if each.name == "model"), None)
+    return store.find(model.address) if model and model.address else None
+
+
+def is_waiting(store: Store, version: Version) -> bool:
+    """Whether a version still needs a person's approval."""
+    return _terms(version).approval is not None and approval(store, version) is None
+
+
+def _terms(version: Version) -> PublicationConfig:
+    """What the recipe asked of a version's publication."""
+    try:
+        return PublicationConfig.model_validate(version.terms)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise GateRefusedError(
+            f"version {version.version} of {version.model} was published under terms that cannot be read at "
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}; run its recipe again for a new version"
+        ) from None
+
+
+def _require_promotable(store: Store, version: Version) -> None:
+    terms = _terms(version)
+    require_same_files(store, version)
+    require_passed(store, version.evaluation, version.weights, accept_investigate=terms.accept_investigate)
+    if is_waiting(store, version):
+        raise UnapprovedError(_please_approve(version))
+    with registry.local_version(store, version):
+        return
+
+
+def _please_approve(version: Version) -> str:
+    return (
+        f"version {version.version} of {version.model} waits for a person's approval; "
+        f"look at it, then `fettle models approve {version.model} {version.version} --by NAME`"
+    )
+
+
+def _bring(store: Store, version: Version, config: PublicationConfig, *, by: str, why: str) -> Published:
+    """Move the alias and push, unless an approval is missing that the recipe asks for, now or when it was published."""
+    waiting = is_waiting(store, version) or (config.approval is not None and approval(store, version) is None)
+    remarks = [_please_approve(version)] if waiting else _move(store, version, config.alias, by, why)
+    if not waiting:
+        remarks += _push(store, version, config)
+    pointing = [name for name, number in aliases.aliases(store, version.model).items() if number == version.version]
+    return Published(
+        model=version.model,
+        version=version.version,
+        folder=version.folder,
+        verdict=version.verdict,
+        aliases=tuple(pointing),
+        waiting=waiting,
+        remarks=tuple(remarks),
+    )
+
+
+def _move(store: Store, version: Version, alias: str | None, by: str, why: str) -> list[str]:
+    """Let the alias come to a version, once: never back from a newer one, and never again after somebody moved on."""
+    if alias is None:
+        return []
+    checked = False
+    while True:
+        seen = aliases.history(store, version.model, alias)
+        if seen and seen[-1].version == version.version:
+            return []
+        if seen and (seen[-1].version > version.version or version.version in [move.version for move in seen]):
+            return [
+                f"{alias} points to version {seen[-1].version}, as {seen[-1].by} wished; "
+                f"`fettle models promote {version.model} {version.version} --alias {alias}` moves it"
+            ]
+        if not checked:
+            _require_promotable(store, version)
+            checked = True
+        try:
+            aliases.move(store, version.model, alias, version.version, seen, kind="promotion", by=by, why=why)
+        except MovedMeanwhileError:
+            continue
+        return []
+
+
+def _push(store: Store, version: Version, config: PublicationConfig) -> list[str]:
+    remarks = []
+    try:
+        if config.push_to_hub is not None:
+            pushed = push_to_hub(store, version, config.push_to_hub, private=config.hub_private)
+            remarks.append(f"pushed to {pushed.url}")
+    except PushError as error:
+        remarks.append(str(error))
+    try:
+        if config.mlflow is not None:
+            pushed = push_to_mlflow(store, version, config.mlflow)
+            remarks.append(f"registered as {pushed.url} in MLflow at {config.mlflow.tracking_uri}")
+    except PushError as error:
+        remarks.append(str(error))
+    return remarks

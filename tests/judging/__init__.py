@@ -1,0 +1,1 @@
+"""The judge: its questions, its endpoint, its summary."""

@@ -1,0 +1,14 @@
+"""A store of the test's own."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.artifacts.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(str(tmp_path / "store"))
+    made.probe()
+    return made
