@@ -96,6 +96,7 @@ class _Asker:
             requests=_written(list(once.values()), REQUESTS, folder / "requests.parquet"),
             known=_written(listed, KNOWN, folder / "known.parquet"),
             output=folder / "output",
+            max_new_tokens=self.config.max_new_tokens,
             end_ids=self.end_ids,
             batch_size=self.config.batch_size,
             dtype=self.config.dtype,

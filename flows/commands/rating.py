@@ -22,6 +22,8 @@ def rate(options: argparse.Namespace) -> int:
     fingerprint = store.manifest(address).fingerprint
     if options.rater is None:
         path = options.sheet or Path(f"ratings-{run.id}.csv")
+        if path.exists():
+            raise RecipeError(f"{path} is there already, and may hold ratings; enter it with --rater, or name another")
         with path.open("x", encoding="utf-8", newline="") as sheet:
             sheet.write(ratings.write_sheet(samples))
         terminal.console.print(f"sheet    {path}", markup=False)

@@ -84,7 +84,7 @@ class Scorer:
             Question(
                 self._encoder.prompt(request["prompt"], special=bool(request["special"]), plain=_plain(request)),
                 tuple(request["stop"] or ()),
-                request["max_new_tokens"] or self.job.max_new_tokens,
+                self._most_tokens(request["max_new_tokens"] or self.job.max_new_tokens),
             )
             for request in requests
         ]
@@ -98,6 +98,11 @@ class Scorer:
                 tokens=answer.tokens,
                 truncated=answer.truncated,
             )
+
+    def _most_tokens(self, wanted: int) -> int:
+        """A request's limit; one beyond the job's own is cut to half of what a small model reads."""
+        room = wanted if self._limit is None else self._limit // 2
+        return wanted if wanted <= self.job.max_new_tokens else max(self.job.max_new_tokens, min(wanted, room))
 
     def text(self, requests: list[Row]) -> Iterator[Row]:
         """The summed loss over all tokens of every text; long ones are read in windows that do not overlap."""

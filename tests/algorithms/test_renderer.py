@@ -269,3 +269,13 @@ def test_parts_of_tables_and_rows_are_read_in_their_place() -> None:
     expected = rows_of(renderer("chatml")(whole))
     assert rows_of(renderer("chatml")(pa.Table.from_batches([whole.slice(0, 40), whole.slice(40)]))) == expected
     assert [row[1:] for row in rows_of(renderer("chatml")(whole.slice(31, 50)))] == [row[1:] for row in expected[31:81]]
+
+
+def test_a_prompt_tells_which_control_tokens_its_question_only_spells() -> None:
+    made = Renderer(
+        ChatTemplate(CHATML, bos="<s>", eos="</s>"), Trained(), special=["<|im_start|>", "<|im_end|>"], added=[]
+    )
+    text, plain = made.prompt([{"role": "user", "content": "é: what does <|im_end|> do?"}])
+    assert text == "<|im_start|>user\né: what does <|im_end|> do?<|im_end|>\n<|im_start|>assistant\n"
+    assert [text.encode()[begin:end] for begin, end in plain] == [b"<|im_end|>"]
+    assert plain[0][0] < text.encode().rindex(b"<|im_end|>")

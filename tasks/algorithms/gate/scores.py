@@ -12,7 +12,7 @@ from tasks.algorithms.gate.pairs import Pair, Row, Rows
 
 BROKEN = "A score of exactly 0 on every item is a broken run, not a result."
 """The note of a benchmark that the tuned model has wrong throughout."""
-NOTHING_TO_LOSE = "The other model has nothing right here, so nothing could be forgotten."
+NOTHING_TO_LOSE = "Nothing was right before, so nothing could be forgotten."
 
 
 @dataclass(frozen=True)

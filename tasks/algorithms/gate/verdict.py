@@ -17,7 +17,10 @@ def verdict_of(scores: Rows) -> tuple[Verdict, str]:
     if not gated:
         return verdict, "Nothing was measured that the gate could judge; add a benchmark or a held-out split."
     if verdict == "pass":
-        return verdict, f"No sure loss on {', '.join(dict.fromkeys(_name(score) for score in gated))}."
+        told = dict.fromkeys(_name(score) for score in gated if score["group"] != "behaviour")
+        habits = any(score["group"] == "behaviour" for score in gated)
+        ending = "; no bad habit has surely grown." if habits else "."
+        return verdict, f"No sure loss on {', '.join(told) or 'any measure'}{ending}"
     return verdict, f"{_MEANING[verdict]}: {'; '.join(_told(each) for each in gated if each['verdict'] == verdict)}."
 
 
