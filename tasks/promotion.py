@@ -106,8 +106,11 @@ def approve(store: Store, model: str, number: int, *, by: str, note: str) -> tup
 def incumbent(store: Store, model: str, alias: str | None, trained: Artifact) -> Artifact | None:
     """The trained model that a new one would take the place of; of one that was published, the one that it met then.
 
-    So the same recipe gives the same verdict again, although its own model is in production by now.
+    So the same recipe gives the same verdict again, although its own model is in production by now. A plan, which does
+    not know the new model yet, names none.
     """
+    if not trained.address:
+        return None
     published = [version for version in registry.versions(store, model) if version.weights == trained.content]
     if published:
         return _rival_of(store, published[0])

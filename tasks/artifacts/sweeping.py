@@ -72,9 +72,11 @@ def find_garbage(store: Store, *, keep_runs: int = 10, older_than_seconds: float
 
 
 def _age(why: str, asked_seconds: float | None) -> float:
+    if why == _OLD_BOOK:  # no leftover: runs that are kept would have to ask again
+        return max(BOOK_SECONDS, asked_seconds or 0)
     if asked_seconds is not None:
         return asked_seconds
-    return {_UNFINISHED: UNFINISHED_SECONDS, _OLD_BOOK: BOOK_SECONDS}.get(why, LEFTOVER_SECONDS)
+    return UNFINISHED_SECONDS if why == _UNFINISHED else LEFTOVER_SECONDS
 
 
 def _names(unit: str, paths: Iterable[str]) -> str:

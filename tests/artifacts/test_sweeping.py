@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tasks.artifacts import registry, runs, sweeping
+from tasks.artifacts.answer_book import AnswerBook
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
 from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.store import MANIFEST, Store
@@ -184,3 +186,21 @@ def test_runs_are_told_newest_first_and_found_by_their_beginning(store: Store) -
     assert found.id == ids[2]
     assert runs.find(store, "2026") is None
     assert runs.find(store, "2030") is None
+
+
+def test_answers_of_a_model_go_a_month_after_the_last_was_added(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.probe()
+    for key in ("a" * 64, f"judge-{'b' * 16}"):
+        AnswerBook(store, key).add(pa.table({"key": ["1"]}))
+        AnswerBook(store, key).add(pa.table({"key": ["2"]}))
+    assert sweeping.find_garbage(store, older_than_seconds=0) == []
+    old, kept = sorted((tmp_path / "answers").iterdir())
+    for part in old.iterdir():
+        os.utime(part, (0, 0))
+    os.utime(next(kept.iterdir()), (0, 0))
+    garbage = sweeping.find_garbage(store)
+    assert paths(garbage) == {f"answers/{old.name}"}
+    assert sweeping.remove(store, garbage) == garbage[0].bytes > 0
+    assert not old.exists()
+    assert len(list(kept.iterdir())) == 2

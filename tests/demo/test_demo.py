@@ -48,7 +48,7 @@ def test_a_second_run_is_cached_and_changes_nothing(cold: Finished, place: Place
 
 def test_published_model_loads_with_its_card_and_report(cold: Finished, place: Place) -> None:
     (model,) = json.loads(place.run("models", "--json").out)
-    assert (model["version"], model["alias"], model["verdict"]) == (1, "production", "pass")
+    assert (model["version"], model["aliases"], model["verdict"]) == (1, ["production"], "pass")
     folder = Path(model["folder"])
     assert {path.name for path in folder.iterdir()} >= {
         "README.md", "report.html", "gates.json", "config.json", "model.safetensors", "tokenizer.json",

@@ -48,7 +48,7 @@ def test_show_diff_models_speak_to_people_and_programs(fettle: Fettle, store: Pa
     second = fettle("run", "recipe.yaml", "--store", str(store), "--json", "--set", "evaluation.forgetting.fail=99")
     assert second.code == 0, second.err
     changes = fettle("diff", run.id, second.json["run"], "--store", str(store), "--json").json["fields"]
-    assert {"stage": "evaluate", "field": "config.forgetting.fail", "before": 100.0, "after": 99.0} in changes
+    assert {"stage": "evaluate", "field": "config.fail", "before": 100.0, "after": 99.0} in changes
     assert {change["stage"] for change in changes} <= {"evaluate", "publish"}
 
     listed = fettle("models", "--store", str(store), "--json").json

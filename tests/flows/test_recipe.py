@@ -8,6 +8,7 @@ import yaml
 from flows.errors import RecipeError
 from flows.recipe import find_inputs, load_recipe
 from tasks.artifacts.resource import ResourceError
+from tasks.benchmarks import KINDS
 from tests.flows.conftest import RECIPE
 
 
@@ -111,8 +112,8 @@ def test_each_of_several_faults_is_named_and_none_that_only_follows_from_another
         "  sources.1.role: Input should be 'general', 'domain', 'code' or 'safety' (it is 'poetry')",
         "  training.method.rnk: there is no such field; did you mean rank?",
         "  training.epochs: Input should be a valid number, unable to parse string as a number (it is 'many')",
-        "  evaluation.benchmarks.0.kind: Input should be 'multiple_choice', 'truthfulqa_mc1' or 'generation' "
-        "(it is 'essay')",
+        "  evaluation.benchmarks.0.kind: Input should be "
+        f"{', '.join(map(repr, [*KINDS][:-1]))} or {[*KINDS][-1]!r} (it is 'essay')",
     ]
     with pytest.raises(RecipeError) as caught:
         load_recipe(written(tmp_path, "name: a\nsources: []\n"))

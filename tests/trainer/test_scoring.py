@@ -240,7 +240,6 @@ def test_control_tokens_are_meant_only_where_a_template_wrote_them(base: Path) -
         ({"key": "b"}, "two requests have the key b"),
         ({"choices": ["", "x"]}, "a choice of the prompt 'The capital"),
         ({"choices": ["y" * 200, "x"]}, "has 200 tokens and the model takes 128"),
-        ({"form": "generation", "max_new_tokens": 128}, "max_new_tokens is 128 and the model takes 128"),
         ({"form": "text", "prompt": ""}, "request a has an empty text"),
     ],
 )
@@ -249,6 +248,19 @@ def test_bad_requests_are_refused_by_name(job: ScoringJob, change: dict[str, Any
     pq.write_table(pa.Table.from_pylist(rows, schema=REQUESTS), tmp_path / "bad.parquet")
     with pytest.raises(ValueError, match=words):
         score(job.model_copy(update={"output": tmp_path, "requests": tmp_path / "bad.parquet"}))
+
+
+def test_the_recipes_limit_must_fit_the_model_and_a_benchmarks_own_is_cut_to_half_of_it(
+    job: ScoringJob, tmp_path: Path
+) -> None:
+    asked = {"form": "generation", "key": "a", "prompt": "a b c", "max_new_tokens": 128}
+    pq.write_table(pa.Table.from_pylist([asked], schema=REQUESTS), tmp_path / "long.parquet")
+    here = job.model_copy(update={"output": tmp_path, "requests": tmp_path / "long.parquet"})
+    with pytest.raises(ValueError, match="max_new_tokens is 128 and the model takes 128"):
+        score(here.model_copy(update={"max_new_tokens": 128}))
+    score(here)
+    (answer,) = pq.read_table(tmp_path / "answers-00000.parquet").to_pylist()
+    assert answer["tokens"] <= 64
 
 
 def test_packed_heldout_rows_are_refused(job: ScoringJob, write_rows: WriteRows, tmp_path: Path) -> None:
