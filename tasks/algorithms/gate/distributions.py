@@ -65,7 +65,7 @@ def largest_drop(lost: float, gained: float, items: float, level: float) -> floa
     answers changed. Where none did, the rule of three is exact: 1 − level^(1/n).
     """
     if lost == gained == 0:
-        return 1 - level ** (1 / items)
+        return float(1 - level ** (1 / items))
     z = upper_z(level)
     low, high = (lost - gained) / items, 1.0
     for _ in range(_HALVINGS):
