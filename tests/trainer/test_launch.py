@@ -289,7 +289,8 @@ def test_several_processes_save_and_end_with_an_interrupted_parent(child: Child,
             grace_seconds=30,
         )
     assert events[0] == {"event": "started", "processes": 2, "devices": "0,1"}
-    assert [event["event"] for event in events] == ["started", "stopping", "checkpoint", "failed", "failed"]
+    # Two processes speak, in whatever order they come to it.
+    assert sorted(event["event"] for event in events[1:]) == ["checkpoint", "failed", "failed", "stopping"]
     assert not any(map(alive, pids(lines)))
 
 
