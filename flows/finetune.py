@@ -89,7 +89,9 @@ def learn(recipe: Recipe, inputs: Inputs, store: Store) -> Learnt:
     """From sources to a trained model."""
     base_model, benchmarks = inputs.base_model, inputs.benchmarks
     # Every question counts against leaks, however many of them are asked, and how.
-    questions = tuple(benchmark.known_by("name", "kind", "version", "task") for benchmark in benchmarks)
+    questions = tuple(
+        benchmark.known_by("name", "kind", "version", "task", "trust_remote_code") for benchmark in benchmarks
+    )
 
     ingested = ingest(store, recipe.ingestion, inputs.sources)
     curated = curate(store, recipe.curation, ingested.only("conversations"), inputs.tokenizer)
@@ -118,8 +120,8 @@ def weigh(recipe: Recipe, inputs: Inputs, store: Store, learnt: Learnt) -> Weigh
         base, tuned = measured(inputs.base_model), measured(learnt.trained)
         production = measured(rival) if rival else None
         evaluated = evaluate(store, recipe.evaluation.gate(look), base, tuned, production)
-        larger = enlarged(store, evaluated, benchmarks)
-        if not recipe.evaluation.until_decided or larger == benchmarks:
+        larger = enlarged(store, evaluated, benchmarks) if recipe.evaluation.until_decided else benchmarks
+        if larger == benchmarks:
             break
         benchmarks = larger
     judging = recipe.evaluation.judge

@@ -108,6 +108,8 @@ class BenchmarkSource(Config):
     (generation); a metric of the task, or `metric,filter` (harness). The first one when not set."""
     task: str | None = None
     """Kind harness only: the task's name; needed where the folder holds several."""
+    trust_remote_code: bool = False
+    """Kind harness only: whether code that the task's files name (`!function`) may run on this machine."""
     digest: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """The sha256 that the file must have, or of several files the digest of their names and sha256s."""
 
@@ -137,6 +139,8 @@ class BenchmarkSource(Config):
             raise ValueError(f"{self.name}: {self.kind} is never asked in the chat template; remove prompt")
         if self.task is not None and self.kind != "harness":
             raise ValueError(f"{self.name}: task is {self.task!r} and only kind harness has tasks; remove it")
+        if self.trust_remote_code and self.kind != "harness":
+            raise ValueError(f"{self.name}: {self.kind} runs no code of others; remove trust_remote_code")
         metrics = getattr(kind, "METRICS", ())
         if self.metric is not None and self.kind != "harness" and self.metric not in metrics:
             known = f"counts {' or '.join(metrics)}" if metrics else "counts one thing only; remove it"
@@ -155,7 +159,7 @@ class BenchmarkSource(Config):
         kind = KINDS[self.kind]
         few_shot = 0 if self.prompt == "chat" else getattr(kind, "FEW_SHOT", 0)
         return {
-            **self.model_dump(include={"name", "kind", "prompt", "max_items", "task"}),
+            **self.model_dump(include={"name", "kind", "prompt", "max_items", "task", "trust_remote_code"}),
             "few_shot": few_shot if self.few_shot is None else self.few_shot,
             "metric": self.metric or next(iter(getattr(kind, "METRICS", ())), None),
             "version": kind.VERSION,

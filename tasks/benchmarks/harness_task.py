@@ -42,7 +42,7 @@ class Asking(NamedTuple):
 
 
 def load_task(benchmark: Resource) -> Any:
-    """The task of a folder: its code is run, the network is not asked.
+    """The task of a folder; code that it names is run only where the recipe trusts it, the network is not asked.
 
     It is read from a copy of the benchmark's files, so that nothing else can be a part of it.
     """
@@ -57,6 +57,7 @@ def load_task(benchmark: Resource) -> Any:
         for name in benchmark.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(read_bytes(benchmark, name))
+        _require_no_code(benchmark, folder)
         manager = TaskManager(include_path=folder, include_defaults=False)
         entries = {name: entry for name, entry in manager.task_index.items() if entry.kind.name == "TASK"}
         name = _chosen(benchmark, entries)
@@ -69,6 +70,17 @@ def load_task(benchmark: Resource) -> Any:
         except Exception as error:
             raise BenchmarkError(f"{benchmark.uri}: task {name} cannot be loaded: {error}") from error
     return loaded["tasks"][name]
+
+
+def _require_no_code(benchmark: Resource, folder: Path) -> None:
+    if benchmark.facts["trust_remote_code"]:
+        return
+    for name in benchmark.files:
+        if name.endswith((".yaml", ".yml")) and b"!function" in (folder / name).read_bytes():
+            raise BenchmarkError(
+                f"{benchmark.uri}: {name} names code by !function, which would run on this machine; look at it, then "
+                "set trust_remote_code: true"
+            )
 
 
 def _chosen(benchmark: Resource, entries: Mapping[str, Any]) -> str:

@@ -220,3 +220,17 @@ def test_without_the_extra_the_way_to_it_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(BenchmarkError, match=r"need lm-evaluation-harness .*; pip install 'fettle\[harness\]'"):
         load(written(tmp_path / "tasks", CHOICE | {"task": "unseen"}))
+
+
+def test_code_that_a_task_names_runs_only_where_the_recipe_trusts_it(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tasks", {name: value for name, value in CHOICE.items() if name != "doc_to_text"})
+    (folder / "utils.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n\ndef text(doc):\n    return doc['q']\n"
+    )
+    task = folder / f"{CHOICE['task']}.yaml"
+    task.write_text(task.read_text() + "doc_to_text: !function utils.text\n")
+    with pytest.raises(BenchmarkError, match=r"names code by !function.*set trust_remote_code: true"):
+        load(folder)
+    assert not (tmp_path / "ran").exists()
+    assert load(folder, trust_remote_code=True)
+    assert (tmp_path / "ran").exists()
