@@ -29,16 +29,16 @@ def test_ratings_stand_in_the_report(cold: Finished, place: Place, tmp_path: Pat
     assert cold.code == 0
     sheet, page = tmp_path / "sheet.csv", tmp_path / "report.html"
     assert place.run("rate", "--sheet", str(sheet)).code == 0
+    assert place.run("report", "--output", str(page)).code == 0
+    assert "rater-7" not in page.read_text()
     twice = place.run("rate", "--sheet", str(sheet))
     assert twice.code != 0
     assert "sheet.csv" in twice.err
-    entered = place.run("rate", "--sheet", str(filled(sheet)), "--rater", "ann")
+    entered = place.run("rate", "--sheet", str(filled(sheet)), "--rater", "rater-7")
     assert entered.code == 0, entered.err
-    assert "40 of 40 prompts by ann" in entered.out
+    assert "40 of 40 prompts by rater-7" in entered.out
     assert place.run("report", "--output", str(page)).code == 0
-    told = page.read_text()
-    assert "ann" in told
-    assert "Rated" in told or "ratings" in told.casefold()
+    assert "rater-7" in page.read_text()
 
 
 def test_a_sheet_with_a_wrong_rating_is_refused_by_row(cold: Finished, place: Place, tmp_path: Path) -> None:
