@@ -87,8 +87,11 @@ class Asked(Config):
             "choices": list(self.continuations),
         }
         if self.form == "generation":
-            told |= {"stop": list(self.item.stop), "max_new_tokens": self.item.max_new_tokens or max_new_tokens}
-            return {"key": digest({**told, "end_ids": list(end_ids)}), **told}
+            most = self.item.max_new_tokens or max_new_tokens
+            told |= {"stop": list(self.item.stop), "max_new_tokens": most}
+            # A small model cuts an item's own limit, but not below the recipe's.
+            least = {"least": max_new_tokens} if most > max_new_tokens else {}
+            return {"key": digest({**told, **least, "end_ids": list(end_ids)}), **told}
         return {"key": digest(told), **told}
 
     def as_row(self) -> Row:

@@ -28,7 +28,7 @@ from tasks.judging.config import JudgeConfig
 from tasks.trainer.config import Dtype
 
 MOST_LOOKS = 3
-"""How often the gate may look while items are added: each look is a chance to err, and is counted as one."""
+"""How often the gate may look while items are added: each is a chance to err, so all are counted from the first on."""
 _SPARE = 1.1
 """Items beyond those that would decide if the models differed just as they were seen to."""
 
@@ -62,7 +62,8 @@ class EvaluationConfig(Config):
     losses: LossLimits = LossLimits()
     """How much a loss may rise."""
     until_decided: bool = False
-    """Whether more items are drawn where too few left a case open; each look makes the gate stricter."""
+    """Whether more items are drawn where too few left a case open. The gate is stricter then, as each look at more
+    of them is a chance to err."""
     judge: JudgeConfig | None = None
     """A model that compares the answers in pairs; nobody when not set."""
     heldout_rows: int = Field(1000, ge=0)
@@ -83,24 +84,25 @@ class EvaluationConfig(Config):
             told["samples"] = max(self.samples, self.judge.prompts)
         return MeasurementConfig(**told)
 
-    def gate(self, looks: int = 1) -> Gate:
-        """The part that decides the verdict, at the so manieth look."""
+    def gate(self) -> Gate:
+        """The part that decides the verdict."""
         return Gate(
             gated=tuple(benchmark.name for benchmark in self.benchmarks if benchmark.gate),
             investigate=self.forgetting.investigate,
             fail=self.forgetting.fail,
             behaviour=self.behaviour,
             losses=self.losses,
-            looks=looks,
+            looks=MOST_LOOKS if self.until_decided else 1,
         )
 
 
-@stage("evaluation", version=2)
+@stage("evaluation", version=3)
 def evaluate(out: Attempt, gate: Gate, base: Artifact, tuned: Artifact, production: Artifact | None = None) -> None:
     """Compare the models item by item; the gate's verdict, and what was gained and lost."""
     compared = {"base": base, "tuned": tuned} | ({"production": production} if production else {})
     _require_one_precision(out.store, compared)
     measured = {side: _measured(out.store, artifact) for side, artifact in compared.items()}
+    _require_all_gated(gate, measured["tuned"])
     comparison = compare(measured["base"], measured["tuned"], gate, measured.get("production"))
     out.write("scores", pa.Table.from_pylist(comparison.scores, SCORES))
     out.write("samples", pa.Table.from_pylist(comparison.samples, SAMPLES))
@@ -153,11 +155,12 @@ def enlarged(store: Store, evaluated: Artifact, benchmarks: Sequence[Resource]) 
     manifest = store.find_manifest(evaluated.address) if evaluated.address else None
     if manifest is None:  # a plan foretells what is not there yet
         return tuple(benchmarks)
-    open_cases = {
-        score["name"]: score
-        for score in json.loads(store.read_file(evaluated, GATES))["scores"]
-        if score["verdict"] == "underpowered" and (score["needed_items"] or 0) > score["items"]
-    }
+    open_cases: dict[str, dict[str, Any]] = {}
+    for score in json.loads(store.read_file(evaluated, GATES))["scores"]:
+        if score["verdict"] == "underpowered" and (score["needed_items"] or 0) > score["items"]:
+            # Against the base and against the model in production: as many as decide both.
+            known = open_cases.setdefault(score["name"], score)
+            open_cases[score["name"]] = max(known, score, key=lambda each: int(each["needed_items"]))
     return tuple(_enlarged(benchmark, open_cases.get(benchmark.facts["name"])) for benchmark in benchmarks)
 
 
@@ -178,6 +181,14 @@ def _require_one_precision(store: Store, compared: dict[str, Artifact]) -> None:
     if len(set(precisions.values())) > 1:
         told = ", ".join(f"the {side} model in {precision}" for side, precision in precisions.items())
         raise IncomparableError(f"models were measured differently: {told}; set evaluation.dtype to measure all alike")
+
+
+def _require_all_gated(gate: Gate, tuned: Measured) -> None:
+    missing = sorted({*gate.gated} - {item["benchmark"] for item in tuned["items"]})
+    if missing:
+        raise IncomparableError(
+            f"the gate is to judge {', '.join(missing)}, of which nothing was measured; measure again with this recipe"
+        )
 
 
 def _weights(store: Store, measured: Artifact) -> str:

@@ -17,21 +17,24 @@ import pyarrow.parquet as pq
 
 from tasks.algorithms.chat.renderer import Renderer
 from tasks.algorithms.chat.rendering import ChatTemplate, Trained
+from tasks.algorithms.gate.pairs import IncomparableError
 from tasks.algorithms.tokens.encoding import load_encoder
 from tasks.artifacts.answer_book import AnswerBook
 from tasks.artifacts.fingerprint import digest
 from tasks.artifacts.manifest import Artifact, Counts
-from tasks.artifacts.resource import Resource, require_unchanged
+from tasks.artifacts.resource import Resource, ResourceError, require_unchanged
 from tasks.artifacts.store import Attempt, Store
 from tasks.asked import ANSWERS, ITEMS, Asked, MeasurementConfig, heldout_prompts, next_turns, of_benchmark
 from tasks.caching import logger, stage
 from tasks.heldout import write_heldout
+from tasks.methods.adapter_files import CONFIG as ADAPTER_CONFIG
 from tasks.trainer import launch
 from tasks.trainer.job import ScoringJob
 from tasks.trainer.requests import KNOWN, REQUESTS, Row
 from tasks.trainer.scoring import VERSION as SCORER_VERSION
 
 SCORER = "tasks.trainer.scoring"
+TOKENIZER = "tokenizer.json"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -46,6 +49,7 @@ def measure(
     tokenizer: Resource,
 ) -> None:
     """Ask one model everything, in a process of its own."""
+    _require_own_tokenizer(out.store, model, tokenizer)
     encoder = load_encoder(tokenizer)
     (trained_on,) = out.store.rows(tokenized, "template")
     template = ChatTemplate(trained_on["text"], bos=encoder.bos, eos=encoder.eos, date=trained_on["date"])
@@ -56,7 +60,7 @@ def measure(
     books = {each: AnswerBook(out.store, digest({**identity, "dtype": each}), warn=out.warn) for each in PRECISIONS}
     with tempfile.TemporaryDirectory(prefix="fettle-scoring-") as temporary, _folder(out.store, model) as folder:
         heldout = write_heldout(out.store, tokenized, config.heldout_rows, Path(temporary))
-        asker = _Asker(out, config, folder, trained_on["end_ids"], books, Path(temporary))
+        asker = _Asker(out, config, model, folder, trained_on["end_ids"], books, Path(temporary))
         answers = asker.ask(asked, heldout)
         turn = next_turns(asked, [each["text"] for each in answers], renderer)
         while turn:
@@ -76,7 +80,9 @@ class _Asker:
 
     out: Attempt
     config: MeasurementConfig
-    model: Path
+    model: Artifact | Resource
+    folder: Path
+    """Where the model lies."""
     end_ids: list[int]
     books: dict[str, AnswerBook]
     work: Path
@@ -91,7 +97,7 @@ class _Asker:
         folder.mkdir()
         listed = [{"key": key, "dtype": dtype} for dtype, rows in known.items() for key in rows]
         job = ScoringJob(
-            model=self.model,
+            model=self.folder,
             heldout=heldout,
             requests=_written(list(once.values()), REQUESTS, folder / "requests.parquet"),
             known=_written(listed, KNOWN, folder / "known.parquet"),
@@ -112,21 +118,41 @@ class _Asker:
         return [found[request["key"]] for request in requests]
 
     def _hear(self, output: Path) -> Any:
-        dtype = ""
+        dtype, known_model = "", False
 
         def on_event(event: dict[str, Any]) -> None:
-            nonlocal dtype
+            nonlocal dtype, known_model
             match event["event"]:
                 case "started":
                     dtype = event["dtype"]
                 case "progress":
                     self.out.progress(event["step"], event["total"], str(event["part"]))
                 case "answers":
+                    # All of the model has been read by now; what other weights answered must not enter its book.
+                    if not known_model and isinstance(self.model, Resource):
+                        require_unchanged(self.model)
+                    known_model = True
                     self.books[dtype].add(pq.read_table(output / event["file"]))
                 case "warning":
                     logger().warning(event["message"])
 
         return on_event
+
+
+def _require_own_tokenizer(store: Store, model: Artifact | Resource, tokenizer: Resource) -> None:
+    """Raise `IncomparableError` where a model would be given another tokenizer's ids, whose loss says nothing of it."""
+    if isinstance(model, Resource):
+        own = model.files.get(TOKENIZER)
+    else:
+        kept = store.manifest(model).files.get(f"model/{TOKENIZER}")
+        own = kept.sha256 if kept else None
+    if own != tokenizer.files.get(TOKENIZER):
+        where = model.uri if isinstance(model, Resource) else model.address
+        raise IncomparableError(
+            f"the model {where} has another {TOKENIZER} than the recipe's base model, so that their losses cannot be "
+            "compared; if it is the one in production, set publication.alias to null and move the alias with "
+            "`fettle models promote` once the new model is published"
+        )
 
 
 def _written(rows: list[Row], schema: pa.Schema, path: Path) -> Path:
@@ -142,6 +168,12 @@ def _rows(path: Path) -> list[Row]:
 @contextmanager
 def _folder(store: Store, model: Artifact | Resource) -> Iterator[Path]:
     if isinstance(model, Resource):
+        # transformers would put it on the weights unasked, and the digest that answers are kept by knows nothing of it.
+        if (model.folder / ADAPTER_CONFIG).exists():
+            raise ResourceError(
+                f"{model.folder} holds {ADAPTER_CONFIG} beside the model, by which an adapter would be loaded with it; "
+                "move the adapter's files into a folder of their own"
+            )
         yield model.folder
         require_unchanged(model)
         return

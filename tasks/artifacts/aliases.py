@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.artifacts.errors import StoreError
+from tasks.artifacts.errors import StoreError, StoreUnreachableError
 from tasks.artifacts.registry import FOLDER, read_record, require_name
 from tasks.artifacts.store import Store
 from tasks.config import Config
@@ -98,7 +98,7 @@ def move(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         key=secrets.token_hex(8),
     )
-    if not store.files.create(_path(model, alias, number), made.model_dump_json(indent=1).encode()):
+    if not _create(store, model, made):
         standing = _read(store, model, alias, number)
         # A creation whose first answer was lost is repeated by the client, and then meets its own record.
         if standing.key != made.key:
@@ -107,6 +107,27 @@ def move(
                 "in the same moment; nothing else was changed. Look with `fettle models list`, and ask again if need be"
             )
     return made
+
+
+def _create(store: Store, model: str, made: Move) -> bool:
+    """Whether a move's record stands for sure; false where some record does, which may be its own."""
+    path = _path(model, made.alias, made.number)
+    try:
+        return store.files.create(path, made.model_dump_json(indent=1).encode())
+    except StoreError as error:
+        if not error.transient:
+            raise
+        lost = error
+    try:
+        if store.files.read(path) is not None:
+            return False
+    except StoreError as error:
+        lost = error
+    # A rollback that is asked for twice goes back twice.
+    raise StoreUnreachableError(
+        f"{lost} Whether {made.alias} of {model} was moved to version {made.version} is not known: look with "
+        "`fettle models list` before you ask again."
+    ) from lost
 
 
 def _path(model: str, alias: str, number: int) -> str:

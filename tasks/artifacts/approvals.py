@@ -15,13 +15,15 @@ class Approval(Config):
     note: str
     weights: str
     """Content digest of the weights that were approved."""
+    publication: str
+    """Address of the card and report that were looked at: the same weights, measured otherwise, are another matter."""
     at: str
 
 
 def approval(store: Store, version: Version) -> Approval | None:
     """The approval of a version's weights; none where nobody gave it.
 
-    Raises `StoreError` where an approval lies there that was given to other weights.
+    Raises `StoreError` where an approval lies there that was given to other weights, or to another report on them.
     """
     found = _read(store, version)
     if found is not None and found.weights != version.weights:
@@ -29,13 +31,20 @@ def approval(store: Store, version: Version) -> Approval | None:
             f"store {store.uri}: version {version.version} of {version.model} has an approval of other weights, "
             f"{found.weights[:16]}; delete {_path(version)} and approve again"
         )
+    if found is not None and found.publication != version.publication:
+        raise StoreError(
+            f"store {store.uri}: version {version.version} of {version.model} has an approval of another version, "
+            f"with the report {found.publication}; delete {_path(version)} and approve again"
+        )
     return found
 
 
 def approve(store: Store, version: Version, *, by: str, note: str) -> Approval:
     """Record an approval; gives the one that stands, which may be somebody's earlier one."""
+    if not by.strip():
+        raise StoreError(f"an approval of version {version.version} of {version.model} names nobody; give a name")
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    given = Approval(by=by, note=note, weights=version.weights, at=at)
+    given = Approval(by=by, note=note, weights=version.weights, publication=version.publication, at=at)
     store.files.create(_path(version), given.model_dump_json(indent=1).encode())
     standing = approval(store, version)
     if standing is None:

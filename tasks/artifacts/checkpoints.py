@@ -100,6 +100,14 @@ class Checkpoints:
             return target / found.record.folder
         return None
 
+    def newest(self) -> str | None:
+        """The name of the newest checkpoint that is whole; none where there is none."""
+        return next((found.name for found in self._whole(lambda _: None)), None)
+
+    def read(self, name: str, file: str) -> bytes | None:
+        """A file of a checkpoint; none where it is gone, as older ones are."""
+        return self.store.files.read(f"{self.where}/{name}/{file}")
+
     def prune(self) -> None:
         """Remove all but the newest whole checkpoints, the best weights that they name, and what is still newer."""
         whole = list(self._whole(lambda _: None))[:KEPT]

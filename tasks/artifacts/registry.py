@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
 from tasks.artifacts.fingerprint import digest_file
-from tasks.artifacts.manifest import Artifact, Part
+from tasks.artifacts.manifest import Artifact, Manifest, Part
 from tasks.artifacts.store import Store
 from tasks.config import Config
 
@@ -62,18 +62,29 @@ def version_folder(model: str, number: int) -> str:
 def versions(store: Store, model: str | None = None) -> list[Version]:
     """Published versions, by model and number."""
     records = [path for path in sorted(_paths(store, model)) if _number(path) and path.count("/") == 3]
-    found = [read_record(store, Version, path) for path in records if path.endswith(f"/{RECORD}")]
+    found = [_read_version(store, path) for path in records if path.endswith(f"/{RECORD}")]
     return [version for version in found if version is not None]
 
 
 def version(store: Store, model: str, number: int) -> Version:
     """One version, which must be there."""
     require_name(model)
-    found = read_record(store, Version, f"{version_folder(model, number)}/{RECORD}")
+    found = _read_version(store, f"{version_folder(model, number)}/{RECORD}")
     if found is None:
         store.require_marker(f"looking for version {number} of {model}")
         raise StoreError(
             f"store {store.uri}: {model} has no version {number}; `fettle models list` shows what there is"
+        )
+    return found
+
+
+def _read_version(store: Store, path: str) -> Version | None:
+    found = read_record(store, Version, path)
+    # A record that was copied would vouch for files that are not its own.
+    if found is not None and path != f"{found.folder}/{RECORD}":
+        raise CorruptArtifactError(
+            f"store {store.uri}: {path} is the record of version {found.version} of {found.model}; restore it, or "
+            "delete it to unpublish what lies beside it"
         )
     return found
 
@@ -121,6 +132,11 @@ def _number(path: str) -> int | None:
     """The version in whose folder a path lies."""
     steps = path.split("/")
     return int(steps[2]) if len(steps) > 3 and steps[2].isdecimal() else None
+
+
+def published_files(store: Store, training: str, publication: str) -> dict[str, Part]:
+    """What a version of them holds, by name: the weights, the card and the report."""
+    return {**_chosen(store.manifest(training), "model/"), **_chosen(store.manifest(publication), "")}
 
 
 def read_record(
@@ -198,12 +214,13 @@ def _claim(store: Store, model: str, publication: str, paths: list[str]) -> int:
     """A number of this publication's own: that of an earlier, unfinished claim of it, or the next after all others."""
     # A claim that is being written shows as a draft: it takes no number before it stands and tells whose it is.
     claims = [path for path in paths if path.endswith((f"/{CLAIM}", f"/{RECORD}"))]
-    taken = sorted({number for path in claims if (number := _number(path)) is not None})
-    for number in taken:
+    taken = {number for path in claims if (number := _number(path)) is not None}
+    for number in sorted(taken):
         folder = version_folder(model, number)
         if f"{folder}/{RECORD}" not in paths and _claimant(store, folder) == publication:
             return number
-    number = max(taken, default=0)
+    # Nor a number that an alias was ever moved to: it would point to a model that nobody let it point to.
+    number = max(taken | _pointed_to(store, paths), default=0)
     while True:
         number += 1
         folder = version_folder(model, number)
@@ -211,6 +228,23 @@ def _claim(store: Store, model: str, publication: str, paths: list[str]) -> int:
         # The claim may be ours although it was refused: its first answer was lost, or another run publishes the same.
         if claimed or _claimant(store, folder) == publication:
             return number
+
+
+def _pointed_to(store: Store, paths: list[str]) -> set[int]:
+    found = set()
+    for path in paths:
+        steps = path.split("/")
+        if len(steps) == 5 and steps[2] == "aliases" and not steps[4].startswith("."):
+            found.add(_version_in(store.files.read(path)))
+    return found
+
+
+def _version_in(raw: bytes | None) -> int:
+    # One that cannot be read is told of where the alias is read.
+    try:
+        return int(json.loads(raw or b"{}")["version"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _claimant(store: Store, folder: str) -> str | None:
@@ -223,9 +257,7 @@ def _claimant(store: Store, folder: str) -> str | None:
 
 
 def _copy(store: Store, artifact: Artifact, folder: str, prefix: str) -> dict[str, Part]:
-    manifest = store.manifest(artifact)
-    chosen = {name: part for name, part in manifest.files.items() if name.startswith(prefix) and name not in PRIVATE}
-    wanted = {name.removeprefix(prefix): part for name, part in chosen.items()}
+    wanted = _chosen(store.manifest(artifact), prefix)
     reserved = sorted(OWN & set(wanted))
     if reserved:
         raise ValueError(f"{artifact.address} has a file {reserved[0]}, which would pass for the registry's own")
@@ -233,3 +265,8 @@ def _copy(store: Store, artifact: Artifact, folder: str, prefix: str) -> dict[st
         for path in wanted:
             store.files.upload(f"{folder}/{path}", local / path)
     return {path: part.model_copy(update={"path": path}) for path, part in wanted.items()}
+
+
+def _chosen(manifest: Manifest, prefix: str) -> dict[str, Part]:
+    chosen = {name: part for name, part in manifest.files.items() if name.startswith(prefix) and name not in PRIVATE}
+    return {name.removeprefix(prefix): part for name, part in chosen.items()}

@@ -36,6 +36,8 @@ class Run(Config):
     message: str = ""
     seconds: float = 0.0
     stages: tuple[StageRecord, ...] = ()
+    making: str = ""
+    """Address of the artifact that is being made, or was when the run failed."""
     version: int | None = None
 
     @property
@@ -60,11 +62,12 @@ def recent(store: Store, recipe_name: str | None = None, *, strict: bool = False
     """Runs, the newest first. A record that cannot be read is passed over, or raises where every run matters."""
     prefix = f"{FOLDER}/{recipe_name}" if recipe_name else FOLDER
     paths = [path for path in store.files.sizes(prefix) if path.endswith(".json")]
-    runs = [run for path in paths if (run := _read(store, path, strict=strict)) is not None]
+    runs = [run for path in paths if (run := read(store, path, strict=strict)) is not None]
     return sorted(runs, key=lambda run: run.id, reverse=True)
 
 
-def _read(store: Store, path: str, *, strict: bool) -> Run | None:
+def read(store: Store, path: str, *, strict: bool = False) -> Run | None:
+    """The record at a path; none where none is. One that cannot be read is passed over, or raises."""
     raw = store.files.read(path)
     if raw is None:
         return None

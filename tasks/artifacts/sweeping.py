@@ -17,6 +17,8 @@ LONGEST_RUN_SECONDS = 7 * 24 * 3600
 LEFTOVER_SECONDS, UNFINISHED_SECONDS = 6 * 3600, 7 * 24 * 3600
 _UNFINISHED = "checkpoints of an unfinished training"
 BOOK_SECONDS = 30 * 24 * 3600
+_INTERRUPTED = "a file left by an interrupted write"
+_UNNEEDED = "needed by no kept run and no published model"
 _OLD_BOOK = "a model's answers, to which none was added lately"
 
 # Only what Fettle itself names so is ever garbage: a store may lie in a folder that holds other things.
@@ -29,10 +31,10 @@ _VERSION = rf"{registry.FOLDER}/[^/]+/\d{{4,}}"
 _STRAY = (
     rf"probe-[0-9a-f]{{16}}|{_DRAFT}"
     rf"|(?:{runs.FOLDER}/[^/]+|{registry.FOLDER}/[^/]+/(?:pushes|aliases/[^/]+)|{_ADDRESS})/{_DRAFT}"
-    rf"|{_ADDRESS}/result\.json|{_VERSION}/{_DRAFT}"
+    rf"|{_ADDRESS}/result\.json|{_VERSION}/(?:.+/)?{_DRAFT}"
 )
 _UNIT = re.compile(
-    rf"(?P<version>{_VERSION})/.+|(?P<book>{_BOOK})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<checkpoints>{_CHECKPOINTS})/.+"
+    rf"(?P<draft>{_VERSION}/(?:.+/)?{_DRAFT})|(?P<version>{_VERSION})/.+|(?P<book>{_BOOK})/.+|(?P<attempt>{_ATTEMPT})/.+|(?P<checkpoints>{_CHECKPOINTS})/.+"
     rf"|(?P<stray>{_STRAY})"
 )
 _REMOVABLE = re.compile(rf"{_VERSION}|{_BOOK}|{_ATTEMPT}|{_CHECKPOINTS}|{_STRAY}|{_ADDRESS}")
@@ -91,19 +93,21 @@ def _garbage_unit(path: str, entries: dict[str, Entry], needed: dict[str, Manife
     address = "/".join(path.split("/")[:2])
     committed = re.fullmatch(_ADDRESS, address) is not None and f"{address}/{MANIFEST}" in entries
     if committed and address not in needed:
-        return address, "needed by no kept run and no published model"
+        return address, _UNNEEDED
     match = _UNIT.fullmatch(path)
     if match is None:
         return None
     unit = match.group(str(match.lastgroup))
-    if match.lastgroup == "version":
-        published = f"{unit}/{registry.RECORD}" in entries
-        return None if published else (unit, "a publication that never finished")
+    if match.lastgroup in ("version", "draft"):
+        folder = "/".join(path.split("/")[:3])
+        if f"{folder}/{registry.RECORD}" not in entries:
+            return folder, "a publication that never finished"
+        return None if match.lastgroup == "version" else (unit, _INTERRUPTED)
     if match.lastgroup == "book":
         return unit, _OLD_BOOK
     if match.lastgroup == "stray":
         is_record = committed and not unit.rsplit("/", 1)[-1].startswith(".")
-        return None if is_record else (unit, "a file left by an interrupted write")
+        return None if is_record else (unit, _INTERRUPTED)
     manifest = needed.get(address)
     if match.lastgroup == "checkpoints":
         return unit, "checkpoints of a finished training" if committed else _UNFINISHED
@@ -133,13 +137,15 @@ def _needed(store: Store, keep_runs: int, entries: dict[str, Entry]) -> dict[str
 def remove(store: Store, garbage: list[Garbage]) -> int:
     """Remove garbage, the manifest of an artifact first, so that nobody reads half of one; gives the bytes freed.
 
-    What was committed or published since it was found stays.
+    What was committed or published since it was found stays, as does what a run under way has taken up.
     """
     freed = 0
+    unneeded = any(item.why == _UNNEEDED for item in garbage)
+    needed = _needed(store, 0, store.files.entries(runs.FOLDER)) if unneeded else {}
     for item in garbage:
         if not _REMOVABLE.fullmatch(item.path):
             raise StoreError(f"store {store.uri}: {item.path!r} is no artifact and no leftover; nothing was removed")
-        if _came_to_life(store, item):
+        if _came_to_life(store, item) or (item.why == _UNNEEDED and item.path in needed):
             continue
         if re.fullmatch(_ADDRESS, item.path):
             store.files.delete(f"{item.path}/{MANIFEST}")

@@ -10,7 +10,7 @@ from tasks.benchmarks.item import Item, Response, item_id, required
 from tasks.benchmarks.splits import Row
 
 KIND = "arc"
-VERSION = 1
+VERSION = 2
 SOURCE = "hf://datasets/allenai/ai2_arc/ARC-Challenge"
 LICENCE = "CC BY-SA 4.0"
 FORMAT = "choices"

@@ -18,20 +18,25 @@ def choices_of(row: Mapping[str, Any], place: str, *names: str) -> tuple[tuple[s
         letters = tuple(letter for letter in ascii_uppercase if row.get(letter) is not None)
         return tuple(str(row[letter]) for letter in letters), letters
     given = required(row, place, *names)
-    labels: Sequence[Any] = ascii_uppercase
+    labels: Any = ascii_uppercase
     if isinstance(given, dict):
-        given, labels = (
-            (given["text"], given["label"]) if {"text", "label"} <= given.keys() else (list(given.values()), [*given])
-        )
-    if not isinstance(given, list) or len(given) < 2:
-        raise BenchmarkError(f"{place}: {names[0]} is {str(given)[:80]!r}; give a list of two or more")
+        # Parquet gives every row the letters of all rows, without a text where a row has none.
+        there = {label: text for label, text in given.items() if text is not None}
+        if {"text", "label"} <= given.keys():
+            given, labels = given["text"], given["label"]
+        else:
+            given, labels = list(there.values()), list(there)
+    if not isinstance(given, list) or len(given) < 2 or None in given:
+        raise BenchmarkError(f"{place}: {names[0]} is {str(given)[:80]!r}; give a list of two or more texts")
+    if not isinstance(labels, list | str) or (isinstance(labels, list) and len(labels) != len(given)):
+        raise BenchmarkError(f"{place}: {len(given)} choices have the labels {str(labels)[:80]!r}; give one each")
     return tuple(map(str, given)), tuple(map(str, labels[: len(given)]))
 
 
 def gold_of(value: Any, labels: Sequence[str], place: str) -> int:
-    """The index of the right choice, given as an index or as a label."""
-    if isinstance(value, str) and value in labels:
-        return labels.index(value)
+    """The index of the right choice, given as a label or as an index; where labels are numbers, it is a label."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and str(value) in labels:
+        return labels.index(str(value))
     index = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(labels):
         raise BenchmarkError(

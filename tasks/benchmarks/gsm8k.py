@@ -11,7 +11,7 @@ from tasks.benchmarks.item import BenchmarkError, Item, Response, item_id, requi
 from tasks.benchmarks.splits import Row, first_examples, parted
 
 KIND = "gsm8k"
-VERSION = 1
+VERSION = 2
 SOURCE = "hf://datasets/openai/gsm8k/main"
 LICENCE = "MIT"
 FORMAT = "generation"
@@ -45,7 +45,7 @@ def _item(row: Row, context: str) -> Item:
         item_id=item_id(fields, place),
         cluster=item_id(fields, place),
         question=str(required(fields, place, "question")),
-        answer=str(number),
+        answer=f"{number:f}",  # str would write small ones with an exponent, which is read as another number
         prompt=_asked(row),
         context=context,
         stop=STOP,

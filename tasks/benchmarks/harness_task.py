@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import yaml
+from jinja2.sandbox import SandboxedEnvironment
+
 from tasks.artifacts.resource import Resource, read_bytes
 from tasks.benchmarks.item import BenchmarkError
 
@@ -44,7 +47,8 @@ class Asking(NamedTuple):
 def load_task(benchmark: Resource) -> Any:
     """The task of a folder; code that it names is run only where the recipe trusts it, the network is not asked.
 
-    It is read from a copy of the benchmark's files, so that nothing else can be a part of it.
+    It is read from a copy of the benchmark's files, so that nothing else can be a part of it. Its templates are
+    rendered in a sandbox in any case.
     """
     try:
         from lm_eval.tasks import TaskManager
@@ -57,7 +61,8 @@ def load_task(benchmark: Resource) -> Any:
         for name in benchmark.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(read_bytes(benchmark, name))
-        _require_no_code(benchmark, folder)
+        _require_harmless(benchmark, folder)
+        _render_in_a_sandbox()
         manager = TaskManager(include_path=folder, include_defaults=False)
         entries = {name: entry for name, entry in manager.task_index.items() if entry.kind.name == "TASK"}
         name = _chosen(benchmark, entries)
@@ -72,15 +77,106 @@ def load_task(benchmark: Resource) -> Any:
     return loaded["tasks"][name]
 
 
-def _require_no_code(benchmark: Resource, folder: Path) -> None:
-    if benchmark.facts["trust_remote_code"]:
-        return
-    for name in benchmark.files:
-        if name.endswith((".yaml", ".yml")) and b"!function" in (folder / name).read_bytes():
-            raise BenchmarkError(
-                f"{benchmark.uri}: {name} names code by !function, which would run on this machine; look at it, then "
-                "set trust_remote_code: true"
-            )
+_Reader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Settings(_Reader):  # type: ignore[misc]  # libyaml's reader where there is one, as lm-eval has it
+    """Reads a task's file as lm-eval does, but for the code that it names."""
+
+    names_code = False
+
+    def code(self, _node: yaml.Node) -> None:
+        self.names_code = True
+
+
+_Settings.add_constructor("!function", _Settings.code)
+
+
+def _require_harmless(benchmark: Resource, folder: Path) -> None:
+    """Raise `BenchmarkError` for a task of files that are no part of the benchmark, or of code that nobody trusted.
+
+    Tags have several spellings and includes any name, so that the files are read, not searched.
+    """
+    waiting = [name for name in benchmark.files if name.endswith((".yaml", ".yml"))]
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        settings, names_code = _read_settings(benchmark, folder, name)
+        if not benchmark.facts["trust_remote_code"]:
+            _require_trusted(benchmark, name, settings, names_code)
+        if isinstance(settings, dict) and "include" in settings:
+            given = settings["include"]
+            waiting += [
+                _included(benchmark, folder, name, each) for each in (given if isinstance(given, list) else [given])
+            ]
+
+
+def _read_settings(benchmark: Resource, folder: Path, name: str) -> tuple[Any, bool]:
+    try:
+        reader = _Settings((folder / name).read_bytes())
+        try:
+            return reader.get_single_data(), reader.names_code
+        finally:
+            reader.dispose()
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise BenchmarkError(f"{benchmark.uri}: {name} cannot be read as YAML: {told[:200]}") from error
+
+
+def _require_trusted(benchmark: Resource, name: str, settings: Any, names_code: bool) -> None:
+    if names_code:
+        raise BenchmarkError(
+            f"{benchmark.uri}: {name} names code by !function, which would run on this machine; look at it, then set "
+            "trust_remote_code: true"
+        )
+    if unknown := sorted(_foreign_metrics(settings)):
+        raise BenchmarkError(
+            f"{benchmark.uri}: {name} has the metric {unknown[0]}, which is none of lm-eval's own and would be loaded "
+            "as code; name one of its own, or look at it, then set trust_remote_code: true"
+        )
+
+
+def _foreign_metrics(settings: Any) -> set[str]:
+    """Metrics, at any depth, that lm-eval would look for in the `evaluate` library, on the Hub or in a folder."""
+    from lm_eval.api import metrics, registry
+
+    _ = metrics  # by being imported it registers those that there are
+    found: set[str] = set()
+    waiting, seen = [settings], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or not isinstance(each, dict | list):
+            continue  # YAML's aliases may lead in a circle
+        seen.add(id(each))
+        waiting += each.values() if isinstance(each, dict) else each
+        if isinstance(each, dict) and isinstance(each.get("metric"), str):
+            foreign = bool(each.get("hf_evaluate")) or each["metric"] not in registry.metric_registry
+            found |= {each["metric"]} if foreign else set()
+    return found
+
+
+def _included(benchmark: Resource, folder: Path, name: str, given: Any) -> str:
+    """The file of the benchmark that another one includes."""
+    path = ((folder / name).parent / str(given)).resolve()
+    if not (path.is_relative_to(folder) and path.is_file()):
+        raise BenchmarkError(
+            f"{benchmark.uri}: {name} includes {given}, which is none of the benchmark's files; give the folder that "
+            "holds both as uri"
+        )
+    return path.relative_to(folder).as_posix()
+
+
+def _render_in_a_sandbox() -> None:
+    """Let lm-eval render templates without reaching Python through them."""
+    from lm_eval import utils
+
+    plain = utils.env
+    if not isinstance(plain, SandboxedEnvironment):
+        utils.env = SandboxedEnvironment(undefined=plain.undefined, keep_trailing_newline=plain.keep_trailing_newline)
+        utils.env.filters |= plain.filters
 
 
 def _chosen(benchmark: Resource, entries: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from tasks.benchmarks.item import Item, Response, required
 from tasks.benchmarks.splits import Row
 
 KIND = "hellaswag"
-VERSION = 1
+VERSION = 2
 SOURCE = "hf://datasets/Rowan/hellaswag"
 LICENCE = "MIT"
 FORMAT = "choices"

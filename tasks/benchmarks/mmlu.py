@@ -12,7 +12,7 @@ from tasks.benchmarks.item import Item, Response, item_id, required
 from tasks.benchmarks.splits import Row, first_examples, parted
 
 KIND = "mmlu"
-VERSION = 1
+VERSION = 2
 SOURCE = "hf://datasets/cais/mmlu/all"
 LICENCE = "MIT"
 FORMAT = "choices"

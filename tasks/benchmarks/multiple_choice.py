@@ -12,7 +12,7 @@ from tasks.benchmarks.item import Item, Response, item_id, required
 from tasks.benchmarks.splits import Row
 
 KIND = "multiple_choice"
-VERSION = 2
+VERSION = 3
 SOURCE = ""
 LICENCE = ""
 FORMAT = "choices"

@@ -64,6 +64,13 @@ def _targets(value: Any, field: str, place: str) -> list[tuple[str, Any]]:
         raise BenchmarkError(f"{place}: {field} is no JSON: {error}") from None
     if not isinstance(given, Mapping):
         raise BenchmarkError(f"{place}: {field} is {type(given).__name__}; it maps each choice to 1 or 0")
-    if {"choices", "labels"} == given.keys():
-        return [(str(choice), label) for choice, label in zip(given["choices"], given["labels"], strict=True)]
-    return list(given.items())
+    if {"choices", "labels"} != given.keys():
+        # Parquet gives every row the choices of all rows, without a label where a row has none.
+        return [(choice, label) for choice, label in given.items() if label is not None]
+    choices, labels = given["choices"], given["labels"]
+    if not isinstance(choices, list) or not isinstance(labels, list) or len(choices) != len(labels):
+        raise BenchmarkError(
+            f"{place}: {field} has the choices {str(choices)[:80]!r} and the labels {str(labels)[:80]!r}; "
+            "give two lists of the same length"
+        )
+    return [(str(choice), label) for choice, label in zip(choices, labels, strict=True)]

@@ -6,7 +6,7 @@ from tasks.benchmarks.choices import accuracy
 from tasks.benchmarks.item import BenchmarkError, Item, Response
 
 KIND = "truthfulqa_mc1"
-VERSION = 2
+VERSION = 3
 SOURCE = truthfulqa.SOURCE
 LICENCE = truthfulqa.LICENCE
 FORMAT = "choices"

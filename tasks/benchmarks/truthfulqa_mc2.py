@@ -7,7 +7,7 @@ from tasks.benchmarks import truthfulqa
 from tasks.benchmarks.item import Item, Response
 
 KIND = "truthfulqa_mc2"
-VERSION = 1
+VERSION = 2
 SOURCE = truthfulqa.SOURCE
 LICENCE = truthfulqa.LICENCE
 FORMAT = "choices"

@@ -19,7 +19,7 @@ KEPT = pa.schema(
         ("tries", pa.int64()),
     ]
 )
-"""What is kept of an answer. Faults are not kept: who asks again may have more luck."""
+"""What is kept of an answer. Faults and what nobody can read are not kept: who asks again may have more luck."""
 ANSWERS_PER_PART = 256
 SECONDS_PER_PART = 20.0
 VOID_ALREADY = "too many questions had gone unanswered by then"
@@ -44,7 +44,8 @@ class Asking:
     def recall(self) -> None:
         """Take what the book knows."""
         for key, row in self.book.known(self.requests).items():
-            self._take(Reply(key, "answered", **row))
+            if self.requests[key].is_readable(row["text"]):
+                self.replies[key] = Reply(key, "answered", **row)
         self.cached = len(self.replies)
 
     def ask(self, judge: Judge) -> None:
@@ -79,7 +80,7 @@ class Asking:
 
     def _hear(self, reply: Reply) -> bool:
         self._take(reply)
-        if reply.outcome == "answered":
+        if self.replies[reply.key].outcome == "answered":
             self._fresh.append(reply)
         if len(self._fresh) >= ANSWERS_PER_PART or time.monotonic() > self._stored_at + SECONDS_PER_PART:
             self._store()

@@ -23,6 +23,8 @@ MOST_BYTES = 1 << 20
 LONGEST_PAUSE_SECONDS = 60.0
 """Longest pause before a retry, whatever the endpoint asks for."""
 _MAY_PASS = frozenset({408, 409, 425, 429})
+MOST_TOKENS = 1 << 31
+"""Largest count of tokens that is believed."""
 MOST_QUOTED = 200
 """Characters of an endpoint's error that are kept."""
 
@@ -30,12 +32,16 @@ MOST_QUOTED = 200
 class _Fault(Exception):  # noqa: N818  # it is no error before all tries are used up
     """A try that gave no answer."""
 
-    def __init__(self, words: str, *, passing: bool, pause_seconds: float | None = None) -> None:
+    def __init__(
+        self, words: str, *, passing: bool, pause_seconds: float | None = None, used: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__(words)
         self.passing = passing
         """Whether the same question may be answered a little later."""
         self.pause_seconds = pause_seconds
         """How long the endpoint asks to be left alone."""
+        self.used = used
+        """Tokens, of the question and of the answer, that are paid all the same."""
 
 
 class Completions:
@@ -71,7 +77,7 @@ class Completions:
             except _Fault as fault:
                 if not fault.passing or tries > self.config.retries:
                     seconds = time.monotonic() - began
-                    return Reply(request.key, "failed", fault=str(fault), seconds=seconds, tries=tries)
+                    return Reply(request.key, "failed", "", str(fault), *fault.used, seconds=seconds, tries=tries)
                 await asyncio.sleep(self._pause(tries, fault))
                 continue
             seconds = time.monotonic() - began
@@ -90,11 +96,13 @@ class Completions:
         if status != 200:
             passing = status in _MAY_PASS or status >= 500
             raise _Fault(f"HTTP {status}: {self._quoted(body)}", passing=passing, pause_seconds=_asked_pause(headers))
-        answer = _read(body)
-        if answer is None:
-            # Proxies say so in HTML and with status 200; a retry may meet the judge itself.
-            raise _Fault(f"no chat completion: {self._quoted(body)}", passing=True)
-        text, used = answer
+        text, used = _read(body)
+        if text is None:
+            # Proxies say so in HTML and with status 200; a retry may meet the judge itself. A judge that thought, and
+            # said nothing, has to be paid: asked again it would say the same, for as much again.
+            is_paid = used is not None and any(used)
+            words = f"no {'text in the' if is_paid else 'chat'} completion: {self._quoted(body)}"
+            raise _Fault(words, passing=not is_paid, used=used or (0, 0))
         return self._shown(text), used or (request.most_input_tokens, request.max_tokens)
 
     async def _post(self, body: bytes) -> tuple[int, httpx.Headers, bytes]:
@@ -134,24 +142,34 @@ def _body(request: Request, model_name: str) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
-def _read(body: bytes) -> tuple[str, tuple[int, int] | None] | None:
-    """The answer, and the tokens used where the endpoint counts them; none where this is no completion."""
+def _read(body: bytes) -> tuple[str | None, tuple[int, int] | None]:
+    """The answer, none where this is no completion, and the tokens used where the endpoint counts them."""
     try:
         document = json.loads(body)
-        text, usage = document["choices"][0]["message"]["content"], document.get("usage")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        return None
+    except (ValueError, RecursionError):
+        return None, None
+    used = _used(document.get("usage")) if isinstance(document, dict) else None
+    try:
+        text = document["choices"][0]["message"]["content"]
+    except (LookupError, TypeError):
+        return None, used
     if not isinstance(text, str):
-        return None
+        return None, used
     # Half of a surrogate pair, which JSON can spell, is no text that can be stored.
-    return text.encode("utf-8", "replace").decode(), _used(usage)
+    return text.encode("utf-8", "replace").decode(), used
 
 
 def _used(usage: Any) -> tuple[int, int] | None:
     if not isinstance(usage, dict):
         return None
     asked, answered = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if isinstance(asked, int) and isinstance(answered, int) and min(asked, answered) >= 0:
+    # Of the type itself: true is an integer, too, and no count.
+    if (
+        type(asked) is int
+        and type(answered) is int
+        and min(asked, answered) >= 0
+        and max(asked, answered) <= MOST_TOKENS
+    ):
         return asked, answered
     return None
 
@@ -164,7 +182,7 @@ def _asked_pause(headers: httpx.Headers) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(value)
-        except ValueError:
+            seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None

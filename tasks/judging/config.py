@@ -33,8 +33,8 @@ class JudgeConfig(Config):
     """The judging model as the endpoint calls it."""
     model: str | None = Field(None, min_length=1)
     """Folder of a local judging model, asked in a process of its own, instead of an endpoint."""
-    api_key_variable: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Name of the environment variable that holds the endpoint's key; never the key itself."""
+    api_key_variable: str | None = Field(None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    """Name of the environment variable that holds the endpoint's key, in capitals; never the key itself."""
     benchmarks: tuple[str, ...] = (HELDOUT_ANSWERS,)
     """Whose generated answers are compared: held-out prompts, or benchmarks of the recipe by name."""
     prompts: int = Field(400, ge=1)

@@ -1,5 +1,6 @@
 """What a judgement comes to: who wins how often, and whether its judge can be believed."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
@@ -20,7 +21,8 @@ _LOWEST_GRADE, _HIGHEST_GRADE = 1, 10
 def believed(config: JudgeConfig, asking: Asking, results: Results) -> tuple[dict[str, Any], list[str]]:
     """Figures of the judge itself, and the reasons, if any, why its verdicts must not be counted."""
     replies = asking.replies.values()
-    sentinels = [row for row in results.judgements if row["sentinel"] and row["verdict"]]
+    # What nobody can read is no right answer to a trick question: a judge may balk at spoiled answers alone.
+    sentinels = [row for row in results.judgements if row["sentinel"] and row["outcome"] in ("answered", "unparsed")]
     wrong = sum(not _is_right(row) for row in sentinels)
     real = [row for row in results.judgements if not row["sentinel"]]
     figures = {
@@ -46,7 +48,7 @@ def _faults(config: JudgeConfig, asking: Asking, sentinels: int, wrong: int, is_
         unparsed, failed = asking.count("unparsed"), asking.count("failed")
         found.append(
             f"{unparsed + failed} of {len(asking.requests)} questions stayed without a readable answer ({unparsed} "
-            f"unreadable, {failed} failed); the limit is {config.max_unparsed:.0%}"
+            f"unreadable, {failed} failed{_commonest(asking)}); the limit is {config.max_unparsed:.0%}"
         )
     if config.sentinels and not sentinels:
         found.append("no sentinel was judged, so nothing shows that the judge can tell good answers from spoiled ones")
@@ -57,6 +59,11 @@ def _faults(config: JudgeConfig, asking: Asking, sentinels: int, wrong: int, is_
     if not is_scored:
         found.append("no prompt has a verdict in both orders")
     return found
+
+
+def _commonest(asking: Asking) -> str:
+    faults = Counter(" ".join(reply.fault.split()) for reply in asking.replies.values() if reply.outcome == "failed")
+    return "".join(f", {number} with {fault}" for fault, number in faults.most_common(1))
 
 
 def comparisons(contests: Rows, models: Sequence[str], seed: int) -> list[dict[str, Any]]:

@@ -197,6 +197,70 @@ def test_other_prompts_items_rows_or_tokens_are_refused() -> None:
         compare(documents([1.0, 1.0]), longer, GATE)
 
 
+@pytest.mark.parametrize("field", ["question", "choices", "gold", "answer", "cluster", "form"])
+def test_items_with_another_right_answer_or_other_choices_are_refused(field: str) -> None:
+    base, tuned = differing([True] * 200)
+    tuned["items"][7][field] = ["other"]
+    with pytest.raises(IncomparableError, match=f"b 7: .* measured on items that differ in {field}"):
+        compare(base, tuned, GATE)
+
+
+def test_an_item_counts_once() -> None:
+    base, tuned = differing([True])
+    for each in (base, tuned):
+        each["items"] = each["items"] * 300
+    with pytest.raises(IncomparableError, match="299 items or answers of the base model stand there twice"):
+        compare(base, tuned, GATE)
+    right, wrong = choices([True] * 300), choices([False] * 300)
+    wrong["answers"] += choices([True] * 300)["answers"]
+    with pytest.raises(IncomparableError, match="300 items or answers of the tuned model stand there twice"):
+        compare(right, wrong, GATE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("score", math.nan, "the score is nan, and must be from 0 to 1"),
+        ("score", 7.0, "the score is 7, and must be from 0 to 1"),
+        ("score", -0.5, "the score is -0.5, and must be from 0 to 1"),
+        ("loglikelihoods", None, "no choice has a log-likelihood"),
+        ("loglikelihoods", [], "no choice has a log-likelihood"),
+    ],
+)
+def test_an_answer_that_says_nothing_is_refused(field: str, value: object, words: str) -> None:
+    base, tuned = differing([True] * 300)
+    tuned["answers"][5][field] = value
+    with pytest.raises(IncomparableError, match=f"b 5: {words}"):
+        compare(base, tuned, GATE)
+
+
+def test_a_loss_of_no_tokens_is_refused() -> None:
+    empty = heldout([0.0, 0.0])
+    for row in empty["heldout"]:
+        row["tokens"] = 0
+    with pytest.raises(IncomparableError, match="held-out loss: measured over 0 tokens"):
+        compare(empty, copy.deepcopy(empty), GATE)
+    unknown = documents([1.0, 2.0])
+    unknown["answers"][1]["loss_sum"] = None
+    with pytest.raises(IncomparableError, match="wiki 1: the loss of 10 tokens is None; measure again"):
+        compare(documents([1.0, 2.0]), unknown, GATE)
+
+
+def test_a_grave_rise_of_the_loss_on_too_few_rows_is_no_pass() -> None:
+    found = score(heldout([10.0, 11.0]), heldout([40.0, 45.0]), "held-out loss")
+    assert found["low"] < 0
+    assert found["verdict"] == "underpowered"
+    assert score(heldout([10.0, 11.0]), heldout([11.0, 12.5]), "held-out loss")["verdict"] == "pass"
+
+
+def test_good_manners_alone_are_no_pass() -> None:
+    verdict, reason = verdict_of(compare(generated(["Paris."] * 80), generated(["Rome."] * 80), GATE).scores)
+    assert verdict == "underpowered"
+    assert reason.startswith("Nothing was measured that the gate could judge")
+    sorry = compare(generated(["Paris."] * 80), generated(["I am sorry."] * 80), GATE).scores
+    assert verdict_of(sorry)[0] == "fail"
+
+
 def test_a_habit_that_surely_grew_fails() -> None:
     base, tuned = generated(["Paris."] * 80), generated(["I am sorry, it is Paris."] * 16 + ["Paris."] * 64)
     found = score(base, tuned, "apology rate")

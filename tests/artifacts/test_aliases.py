@@ -8,7 +8,7 @@ import pytest
 
 from tasks.artifacts import aliases, sweeping
 from tasks.artifacts.aliases import Kind, Move, MovedMeanwhileError
-from tasks.artifacts.errors import CorruptArtifactError, StoreError
+from tasks.artifacts.errors import CorruptArtifactError, StoreError, StoreUnreachableError
 from tasks.artifacts.store import Store
 from tests.artifacts.samples import finished, start
 from tests.servers.faults import FaultProxy
@@ -174,3 +174,24 @@ def test_a_draft_that_a_crash_left_is_swept_and_no_move(store: Store) -> None:
     assert {item.path for item in found} == drafts
     sweeping.remove(store, found)
     assert aliases.aliases(store, "m") == {"production": 1}
+
+
+def test_a_move_whose_every_answer_is_lost_is_known_to_be_made(bucket: str, fault_proxy: FaultProxy) -> None:
+    """Or whoever asks again for a rollback would go back twice."""
+    store = Store(f"{bucket}/store")
+    store.probe()
+    point(store, 1)
+    fault_proxy.fail("lost", method="PUT", key="000002.json")
+    made = point(store, 2)
+    fault_proxy.mode = "pass"
+    assert aliases.history(store, "m", "production")[1:] == [made]
+
+
+def test_a_move_that_may_have_been_made_is_told(bucket: str, fault_proxy: FaultProxy) -> None:
+    store = Store(f"{bucket}/store")
+    store.probe()
+    point(store, 1)
+    fault_proxy.fail("drop", key="000002.json")
+    words = "Whether production of m was moved to version 2 is not known: look with `fettle models list` before you ask"
+    with pytest.raises(StoreUnreachableError, match=words):
+        point(store, 2)

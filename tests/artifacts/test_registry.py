@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.artifacts import registry, sweeping
+from tasks.artifacts import aliases, registry, sweeping
 from tasks.artifacts.approvals import approval, approve
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
 from tasks.artifacts.manifest import Artifact
@@ -218,3 +218,51 @@ def test_record_that_is_not_readable_is_named(store: Store) -> None:
     store.files.replace(f"{version.folder}/{registry.RECORD}", b"{")
     with pytest.raises(CorruptArtifactError, match=r"models/assistant/0001/version\.json is not readable"):
         registry.versions(store)
+
+
+def test_number_that_an_alias_was_moved_to_is_never_given_again(store: Store) -> None:
+    """An alias points to a number, so another model under it would be in production at once."""
+    published = publish(store, 1)
+    aliases.move(store, "assistant", "production", 1, [], kind="promotion", by="Ada", why="")
+    store.files.write("models/assistant/aliases/production/.000002.json.0123abcd", b"half")
+    store.files.delete(f"{published.folder}/{registry.RECORD}")
+    sweeping.remove(store, sweeping.find_garbage(store, older_than_seconds=0))
+    assert store.files.sizes(published.folder) == {}
+    assert publish(store, 2).version == 2
+
+
+def test_record_that_was_copied_from_another_version_vouches_for_nothing(store: Store) -> None:
+    publish(store, 1)
+    other = publish(store, 2)
+    copied = store.files.read("models/assistant/0001/version.json") or b""
+    store.files.replace(f"{other.folder}/{registry.RECORD}", copied)
+    for look in (lambda: registry.version(store, "assistant", 2), lambda: registry.versions(store)):
+        with pytest.raises(CorruptArtifactError, match=r"0002/version\.json is the record of version 1 of assistant"):
+            look()
+
+
+def test_drafts_in_a_published_version_are_swept_and_nothing_else_of_it(store: Store) -> None:
+    version = publish(store, 1)
+    before = store.files.sizes(version.folder)
+    drafts = {f"{version.folder}/.model.safetensors.0123abcd", f"{version.folder}/deep/.model.safetensors.0123abcd"}
+    for path in drafts:
+        store.files.write(path, b"half")
+    assert [g for g in sweeping.find_garbage(store) if g.path in drafts] == []
+    found = sweeping.find_garbage(store, older_than_seconds=0)
+    assert {g.path for g in found} == drafts
+    sweeping.remove(store, found)
+    assert store.files.sizes(version.folder) == before
+
+
+def test_approval_of_another_report_on_the_same_weights_is_none(store: Store) -> None:
+    version = publish(store, 1)
+    approve(store, version.model_copy(update={"publication": "publication/0"}), by="Ada", note="")
+    with pytest.raises(StoreError, match="has an approval of another version, with the report publication/0; delete"):
+        approval(store, version)
+
+
+def test_approval_by_nobody_is_none(store: Store) -> None:
+    version = publish(store, 1)
+    with pytest.raises(StoreError, match="an approval of version 1 of assistant names nobody; give a name"):
+        approve(store, version, by=" ", note="")
+    assert approval(store, version) is None

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -49,6 +51,33 @@ def test_truthfulqa_as_text_and_as_mapping(tmp_path: Path) -> None:
         {"question": "How?", "mc1_targets": '{"x": 1, "y": 0}'},
     )
     assert [(m.choices, m.gold) for m in made] == [(("x", "y"), (1,)), (("x", "y"), (0,))]
+
+
+def test_parquet_gives_no_row_the_choices_of_another(tmp_path: Path) -> None:
+    def read(kind: BenchmarkKind, *rows: dict[str, Any]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+        pq.write_table(pa.Table.from_pylist(list(rows)), tmp_path / f"{kind}.parquet")
+        declared = BenchmarkSource(name="own", uri=str(tmp_path / f"{kind}.parquet"), kind=kind)
+        return [(m.choices, m.gold) for m in load_items(read_resource(declared.uri, facts=declared.reading()))]
+
+    first = {"question": "Who?", "choices": {"A": "x", "B": "y"}, "gold": "B"}
+    second = {"question": "How?", "choices": {"A": "x", "B": "y", "C": "z"}, "gold": "C"}
+    assert read("multiple_choice", first, second) == [(("x", "y"), (1,)), (("x", "y", "z"), (2,))]
+    first = {"question": "Who?", "mc1_targets": {"x": 1, "y": 0}}
+    second = {"question": "How?", "mc1_targets": {"v": 0, "w": 1}}
+    assert read("truthfulqa_mc1", first, second) == [(("x", "y"), (0,)), (("v", "w"), (1,))]
+
+
+def test_where_labels_are_numbers_the_right_one_is_a_label(tmp_path: Path) -> None:
+    choices = {"text": ["a", "b", "c", "d"], "label": [1, 2, 3, 4]}
+    made = items(tmp_path, "arc", *({"question": "?", "choices": choices, "answerKey": key} for key in (3, "3", 4)))
+    assert [item.gold for item in made] == [(2,), (2,), (3,)]
+
+
+def test_a_small_result_is_right_when_it_is_repeated(tmp_path: Path) -> None:
+    rows = {"question": "?", "answer": "#### 0.0000001"}
+    (item,) = load_items(benchmark(tmp_path / "bench.jsonl", [rows], kind="gsm8k", few_shot=0))
+    assert KINDS["gsm8k"].score(item, Response(text="It is 0.0000001.")) == 1
+    assert KINDS["gsm8k"].score(item, Response(text="It is 7.")) == 0
 
 
 def test_generated_answers(tmp_path: Path) -> None:
@@ -143,6 +172,18 @@ def test_texts_have_a_loss_and_no_score(tmp_path: Path) -> None:
         ("truthfulqa_mc1", {"question": "Why?", "mc1_targets": "{"}, "is no JSON"),
         ("truthfulqa_mc1", {"question": "Why?", "mc1_targets": [1]}, "maps each choice"),
         ("truthfulqa_mc1", {"question": "Why?", "mc1_targets": {"x": 1, "y": 1}}, "marks 2 choices as true"),
+        (
+            "truthfulqa_mc2",
+            {"question": "Why?", "mc2_targets": {"choices": ["x", "y"], "labels": [1]}},
+            "give two lists of the same length",
+        ),
+        ("multiple_choice", {"query": "Who?", "choices": ["a", None], "gold": 0}, "a list of two or more texts"),
+        (
+            "arc",
+            {"question": "Who?", "choices": {"text": ["a", "b"], "label": ["A"]}, "answerKey": "A"},
+            "give one each",
+        ),
+        ("arc", {"question": "Who?", "choices": {"text": ["a", "b"], "label": None}, "answerKey": 0}, "give one each"),
         ("generation", {"question": "Fee?"}, "no answer"),
         ("generation", {"question": "Fee?", "answer": " "}, "the answer is blank"),
     ],

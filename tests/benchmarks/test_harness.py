@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,18 @@ def test_changed_data_and_changed_prompts_are_seen(tmp_path: Path) -> None:
             "metric exact_match needs more than the likelihood of each choice",
         ),
         ({}, {"task": "plants"}, "task is plants; its YAML files hold animals"),
-        ({"include": "../shared.yaml"}, {}, "hold no task .does one include a file that lies elsewhere"),
+        (
+            {"include": "../shared.yaml"},
+            {},
+            r"animals.yaml includes \.\./shared\.yaml, which is none of the benchmark's",
+        ),
+        ({"include": "/shared.yaml"}, {}, "animals.yaml includes /shared.yaml, which is none of the benchmark's"),
+        (
+            {"metric_list": [{"metric": "acc", "hf_evaluate": True}]},
+            {},
+            "has the metric acc, which is none of lm-eval's",
+        ),
+        ({"metric_list": [{"metric": "./scoring"}]}, {}, "the metric ./scoring, which is none of lm-eval's own"),
         ({"doc_to_target": "{{a * 2}}"}, {}, "animals 1: doc_to_target gives 4, which is none of its 3 choices"),
     ],
 )
@@ -234,3 +246,61 @@ def test_code_that_a_task_names_runs_only_where_the_recipe_trusts_it(tmp_path: P
     assert not (tmp_path / "ran").exists()
     assert load(folder, trust_remote_code=True)
     assert (tmp_path / "ran").exists()
+
+
+def _named_plainly(task: Path) -> None:
+    task.write_text(task.read_text() + "doc_to_text: !function utils.text\n")
+
+
+def _escaped(task: Path) -> None:
+    task.write_text(task.read_text() + "doc_to_text: !%66unction utils.text\n")
+
+
+def _abbreviated(task: Path) -> None:
+    task.write_text("%TAG !f! !func\n---\n" + task.read_text() + "doc_to_text: !f!tion utils.text\n")
+
+
+def _in_wide_characters(task: Path) -> None:
+    task.write_bytes((task.read_text() + "doc_to_text: !function utils.text\n").encode("utf-16"))
+
+
+def _in_an_included_file(task: Path) -> None:
+    (task.parent / "base.cfg").write_text("doc_to_text: !function utils.text\n")
+    task.write_text("include: base.cfg\n" + task.read_text())
+
+
+@pytest.mark.parametrize(
+    "named",
+    [_named_plainly, _escaped, _abbreviated, _in_wide_characters, _in_an_included_file],
+    ids=lambda f: f.__name__,
+)
+def test_code_runs_in_no_spelling_of_its_tag(tmp_path: Path, named: Callable[[Path], None]) -> None:
+    folder = written(tmp_path / "tasks", {name: value for name, value in CHOICE.items() if name != "doc_to_text"})
+    (folder / "utils.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n\ndef text(doc):\n    return doc['q']\n"
+    )
+    named(folder / f"{CHOICE['task']}.yaml")
+    with pytest.raises(BenchmarkError, match="names code by !function"):
+        load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_template_does_not_reach_python(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    attack = f"{{{{ cycler.__init__.__globals__.os.system('touch {ran}') }}}} {{{{q}}}}"
+    with pytest.raises(BenchmarkError, match=r"'__init__' .* is unsafe"):
+        load(written(tmp_path / "tasks", CHOICE | {"doc_to_text": attack}))
+    assert not ran.exists()
+
+
+def test_a_task_may_include_files_of_its_folder(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tasks", CHOICE)
+    (folder / "more").mkdir()
+    (folder / "more" / "base.yaml").write_text("description: From the base.\n")
+    (folder / "shared.yaml").write_text("include: more/base.yaml\n")
+    task = folder / "animals.yaml"
+    task.write_text("include: shared.yaml\n" + task.read_text().replace("description: 'About animals.", "metadata: '"))
+    assert load(folder, few_shot=0)[0].context.startswith("From the base.")
+    task.write_text(task.read_text() + "broken: [\n")
+    with pytest.raises(BenchmarkError, match=r"animals\.yaml cannot be read as YAML: "):
+        load(folder)

@@ -67,6 +67,12 @@ PASSING = {
     "rate limit": Fault(status=429, headers={"Retry-After": "0"}),
     "rate limit without a time": Fault(status=429),
     "rate limit until a date": Fault(status=429, headers={"Retry-After": "Fri, 21 Nov 2025 10:00:00 GMT"}),
+    "a date in a zone that is none": Fault(
+        status=429, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 +99999999999999"}
+    ),
+    "silence that is not counted": Fault(
+        body=b'{"choices": [{"message": {"content": null}}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}'
+    ),
     "nonsense for a time": Fault(status=503, headers={"Retry-After": "soon"}),
     "server error": Fault(status=500, body=b"<html>oops</html>"),
     "gateway": Fault(status=502),
@@ -190,7 +196,15 @@ def test_uncounted_tokens_cost_what_was_reserved_for_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", ['"many"', '{"prompt_tokens": -1, "completion_tokens": 1}', '{"prompt_tokens": 1.5}', "[]"]
+    "usage",
+    [
+        '"many"',
+        '{"prompt_tokens": -1, "completion_tokens": 1}',
+        '{"prompt_tokens": 1.5}',
+        "[]",
+        f'{{"prompt_tokens": {10**30}, "completion_tokens": 1}}',
+        '{"prompt_tokens": true, "completion_tokens": 1}',
+    ],
 )
 def test_a_count_of_tokens_that_is_none_is_not_believed(server: ChatServer, usage: str) -> None:
     server.faults.append(Fault(body=b'{"choices": [{"message": {"content": "x"}}], "usage": %s}' % usage.encode()))
@@ -282,6 +296,7 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(monkeypatch: p
         ({"endpoint": "http://user:s3cret@h/v1", "model_name": "j"}, "a key belongs into an environment variable"),
         ({"endpoint": "http://h/v1?key=s3cret", "model_name": "j"}, "a key belongs into an environment variable"),
         ({"model": "m", "api_key_variable": "sk-s3cret"}, "api_key_variable"),
+        ({"model": "m", "api_key_variable": "gsk_s3cret"}, "api_key_variable"),
         ({"model": "m", "most_cost": 5}, "most_cost is 5 and no price is set"),
     ],
 )
@@ -301,3 +316,18 @@ def test_how_the_judge_is_reached_is_no_part_of_the_identity() -> None:
         assert different.identity() != one.identity()
         assert different.book_key(None) != one.book_key(None)
     assert one.book_key("a" * 64) != one.book_key("b" * 64)
+
+
+def test_silence_that_has_to_be_paid_is_counted_and_not_asked_for_again(server: ChatServer) -> None:
+    """As of a judge that spends all its tokens on thinking."""
+    usage = b'"usage": {"prompt_tokens": 9, "completion_tokens": 64}'
+    server.faults.append(Fault(body=b'{"choices": [{"message": {"content": null}}], %s}' % usage))
+    (reply,) = ask(configured(server), [request()])
+    assert (reply.outcome, reply.tries, reply.input_tokens, reply.output_tokens) == ("failed", 1, 9, 64)
+    assert reply.fault.startswith("no text in the completion: ")
+    server.faults = [Fault(body=b'{"choices": [], %s}' % usage)] * 9
+    requests = [request(number) for number in range(9)]
+    replies = ask(
+        configured(server, most_cost=requests[0].most_input_tokens + 64 + 73, max_parallel=1, **PRICES), requests
+    )
+    assert [reply.outcome for reply in replies] == ["failed"] * 2 + ["not asked"] * 7

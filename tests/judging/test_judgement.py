@@ -371,3 +371,30 @@ def test_mt_bench_has_two_turns_references_and_grades(server: ChatServer, store:
     grades = rows(store, artifact, "grades")
     assert len(grades) == 16
     assert {row["grade"] for row in grades} == {7.0}
+
+
+def test_answers_that_nobody_can_read_are_asked_for_again_once_the_judge_is_mended(
+    server: ChatServer, store: Store
+) -> None:
+    sensible, server.answer = server.answer, lambda *_: "I am being loaded."
+    models = two(store)
+    void = judge(store, config(server), *models)
+    assert facts(store, void)["verdict"] == "void"
+    server.answer = sensible
+    store.files.delete(void.address)
+    told = facts(store, judge(store, config(server), *models))
+    assert (told["verdict"], told["cached"], told["unparsed"]) == ("judged", 0, 0)
+
+
+def test_a_judge_that_balks_at_spoiled_answers_alone_is_void(server: ChatServer, store: Store) -> None:
+    """Else only the equal ones would be counted, which whoever names no winner gets right."""
+    known = {*BASE.values(), *TUNED.values()}
+    server.answer = lambda _system, user: "\n[[C]]" if known.issuperset(shown(user)) else "This is no answer."
+    told = facts(store, judge(store, config(server, max_unparsed=0.5), *two(store)))
+    assert told["void"] == ["10 of 15 sentinels were judged wrongly; the limit is 25%"]
+
+
+def test_a_void_judgement_says_what_the_endpoint_said(server: ChatServer, store: Store) -> None:
+    server.always = Fault(status=401, body=b'{"error":\n"no such key"}')
+    told = facts(store, judge(store, config(server), *two(store)))
+    assert f'{told["failed"]} failed, {told["failed"]} with HTTP 401: {{"error": "no such key"}})' in told["void"][0]

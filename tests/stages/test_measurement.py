@@ -10,10 +10,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tasks.algorithms.gate.comparison import Gate
-from tasks.artifacts.manifest import Artifact
-from tasks.artifacts.resource import MODEL_FILES, TOKENIZER_FILES, Resource, read_resource
+from tasks.algorithms.gate.pairs import IncomparableError
+from tasks.artifacts.manifest import Artifact, Counts, Identity
+from tasks.artifacts.resource import MODEL_FILES, TOKENIZER_FILES, Resource, ResourceError, read_resource
 from tasks.artifacts.store import Store
-from tasks.asked import MeasurementConfig
+from tasks.asked import Asked, MeasurementConfig
+from tasks.benchmarks.item import Item
 from tasks.curation import curate
 from tasks.deduplication import DeduplicationConfig, deduplicate
 from tasks.evaluation import EvaluationConfig, enlarged, evaluate
@@ -145,6 +147,56 @@ def test_a_tuned_model_never_meets_the_answers_of_its_base(
             )
 
 
+def test_answers_of_weights_that_were_changed_meanwhile_are_kept_for_nobody(
+    bench: Bench, base: Artifact, choices: Resource, questions: Resource
+) -> None:
+    model = bench.model("swapped")
+    (weights,) = Path(model.uri).glob("*.safetensors")
+    (others,) = Path(bench.model("tuned", noise=0.05).uri).glob("*.safetensors")
+    own = weights.read_bytes()
+    weights.write_bytes(others.read_bytes())
+    with pytest.raises(ResourceError, match="changed while the run was under way; run again"):
+        bench.measured(model, choices, questions)
+    weights.write_bytes(own)
+    again = bench.measured(model, choices, questions)
+    assert bench.asked(again)["choices"] == len(CHOICES), "what the other weights answered must not be met"
+    assert bench.answers(again) == bench.answers(base)
+
+
+def test_a_model_with_another_tokenizer_is_refused(bench: Bench, choices: Resource) -> None:
+    folder = Path(bench.model("foreign").uri)
+    (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + "\n")
+    model = read_resource(str(folder), patterns=MODEL_FILES)
+    with pytest.raises(IncomparableError, match=r"foreign has another tokenizer\.json than the recipe's base model"):
+        bench.measured(model, choices)
+
+
+def test_a_folder_that_holds_an_adapter_as_well_is_refused(bench: Bench, choices: Resource) -> None:
+    model = bench.model("adapted")
+    (Path(model.uri) / "adapter_config.json").write_text("{}")
+    with pytest.raises(ResourceError, match=r"holds adapter_config\.json beside the model"):
+        bench.measured(model, choices)
+
+
+def test_the_limit_of_an_answer_is_a_part_of_its_key() -> None:
+    def key(own: int | None, recipes: int) -> str:
+        item = Item(item_id="i", cluster="c", question="?", max_new_tokens=own)
+        asked = Asked(benchmark="b", kind="ifeval", form="generation", item=item, prompt="?")
+        made: str = asked.request(recipes, [2])["key"]
+        return made
+
+    # A model of 512 positions gives 256 of the 1,280 tokens that an item may take, or as many as the recipe wants.
+    assert key(1280, 8) != key(1280, 400)
+    assert key(5, 8) == key(5, 400)
+    assert key(None, 8) == key(8, 8) != key(None, 400)
+
+
+def test_a_gated_benchmark_that_was_not_measured_is_refused(bench: Bench, base: Artifact) -> None:
+    gate = Gate(gated=("choices", "mmlu"), investigate=2, fail=5)
+    with pytest.raises(IncomparableError, match="the gate is to judge mmlu, of which nothing was measured"):
+        evaluate(bench.store, gate, base, base)
+
+
 def test_nothing_is_asked_twice(bench: Bench, base: Artifact, choices: Resource, questions: Resource) -> None:
     few = choices.model_copy(update={"facts": choices.facts | {"max_items": 5}})
     model = bench.model("growing")
@@ -199,6 +251,21 @@ def test_open_cases_ask_for_as_many_items_as_would_decide(bench: Bench, choices:
             assert after == before
 
 
+def test_a_case_open_against_two_models_gets_the_items_that_decide_both(tmp_path: Path) -> None:
+    scores = [
+        {"name": "choices", "against": against, "verdict": "underpowered", "items": 12, "needed_items": needed}
+        for against, needed in (("base", 500), ("production", 200))
+    ]
+    for order in (scores, scores[::-1]):
+        store = Store(str(tmp_path / order[0]["against"]))
+        with store.attempt(Identity(stage="evaluation", version=1, config={}, parents=())) as attempt:
+            attempt.write_file("gates.json", json.dumps({"scores": order}).encode())
+            attempt.counts = Counts(read=0, kept=0)
+            evaluated = attempt.commit({})
+        asked = benchmark(tmp_path / "choices.jsonl", CHOICES, max_items=12)
+        assert [each.facts["max_items"] for each in enlarged(store, evaluated, [asked])] == [550]
+
+
 def test_later_turns_are_asked_behind_the_models_own_answers(bench: Bench) -> None:
     talk = benchmark(bench.folder / "talk.jsonl", TURNS, kind="mt_bench")
     sides = [bench.measured(bench.model(name, noise), talk) for name, noise in (("base", 0.0), ("tuned", 0.05))]
@@ -207,4 +274,5 @@ def test_later_turns_are_asked_behind_the_models_own_answers(bench: Bench) -> No
     answers = bench.answers(sides[0])
     assert answers["talk", "2/1"]["shown"] in items["2/2"]["prompt"]
     assert "Now say it in one word." in items["2/2"]["prompt"]
-    assert evaluate(bench.store, GATE, *sides).counts.read == 2 + CONFIG.samples
+    gate = Gate(gated=("talk",), investigate=2, fail=5)
+    assert evaluate(bench.store, gate, *sides).counts.read == 2 + CONFIG.samples

@@ -1,5 +1,6 @@
 """Nothing is published, and no alias moves, but to what the gate passed, and those very weights."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tasks.artifacts import aliases, registry
+from tasks.artifacts import aliases, registry, sweeping
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
+from tasks.artifacts.manifest import Identity, Part
 from tasks.artifacts.store import MANIFEST, Store
 from tasks.gate_record import GateRefusedError
 from tasks.promotion import PublicationConfig, Published, UnapprovedError, approve, promote, publish_passed, rollback
@@ -311,3 +313,37 @@ def test_a_version_of_a_training_that_was_made_anew_gets_no_alias(store: Store) 
         attempt.commit({})
     with pytest.raises(GateRefusedError, match=r"now holds the weights .*, of which version 1 of m was made"):
         promote(store, "m", 1, "production", by="Ada", why="")
+
+
+def test_a_file_that_was_added_to_a_version_and_its_record_gets_no_alias(store: Store) -> None:
+    published = publish(store, "one", PublicationConfig(alias=None))
+    version = registry.version(store, "m", 1)
+    data = b"import os"
+    store.files.write(f"{published.folder}/modeling.py", data)
+    part = Part(path="modeling.py", bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    edited = version.model_copy(update={"files": {**version.files, "modeling.py": part}})
+    store.files.replace(f"{version.folder}/{registry.RECORD}", edited.model_dump_json().encode())
+    with pytest.raises(GateRefusedError, match=r"names another modeling\.py than .* hold; it was edited"):
+        promote(store, "m", 1, "production", by="Ada", why="")
+    assert aliases.aliases(store, "m") == {}
+
+
+def test_a_training_made_again_to_the_same_weights_has_the_same_report(store: Store) -> None:
+    made = candidate(store)
+    identity = Identity(stage="training", version=1, config={"patience": 5}, parents=())
+    with store.attempt(identity) as attempt:
+        attempt.write_file("model/model.safetensors", b"w pass")
+        attempt.counts = store.manifest(made.trained).counts
+        again = attempt.commit({})
+    assert (again.content, again.address != made.trained.address) == (made.trained.content, True)
+    assert publish_passed(store, PublicationConfig(), "m", made.publication, made.evaluated, again).version == 1
+
+
+def test_what_a_version_needs_is_not_swept_that_was_published_after_the_look(store: Store) -> None:
+    made = candidate(store)
+    stale = sweeping.find_garbage(store, older_than_seconds=0)
+    assert made.trained.address in {garbage.path for garbage in stale}
+    publish_passed(store, PublicationConfig(), "m", *made)
+    assert sweeping.remove(store, stale) == 0
+    publish(store, "next")
+    assert rollback(store, "m", "production", by="Ada", why="").version == 1

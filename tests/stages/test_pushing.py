@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.artifacts import aliases
+from tasks.artifacts import aliases, registry
 from tasks.artifacts.store import Store
 from tasks.gate_record import GateRefusedError
-from tasks.promotion import PublicationConfig, Published, approve, publish_passed
+from tasks.promotion import PublicationConfig, Published, approve, publish_passed, rollback
 from tasks.pushing import MlflowTarget
 from tests.servers.hub import HubServer
 from tests.stages.candidates import candidate
@@ -114,3 +114,40 @@ def test_an_mlflow_that_does_not_answer_is_told(store: Store, tmp_path: Path) ->
     published = publish(store, PublicationConfig(mlflow=MlflowTarget(tracking_uri=uri)))
     assert published.remarks[0].startswith("m in MLflow did not take it: ")
     assert published.aliases == ("production",)
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    store: Store, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret\nmore")
+    (remark,) = publish(store, HUB).remarks
+    assert "org/assistant on the Hub did not take it: " in remark
+    assert "hf_secret" not in remark
+    monkeypatch.setenv("HF_TOKEN", "hf_secret\n")
+    assert publish(store, HUB).remarks[0].startswith("pushed to ")
+    assert hub.tokens == {"Bearer hf_secret"}
+
+
+def test_a_version_that_was_rolled_back_is_not_pushed_by_its_recipes_next_run(store: Store, hub: HubServer) -> None:
+    publish_passed(store, PublicationConfig(), "m", *candidate(store, name="before"))
+    hub.refuse = True
+    assert "did not take it" in publish(store, HUB).remarks[0]
+    rollback(store, "m", "production", by="Ada", why="it swears")
+    hub.refuse = False
+    (remark,) = publish(store, HUB).remarks
+    assert remark.startswith("production points to version 1, as Ada wished")
+    assert hub.commits == []
+
+
+def test_weights_that_were_altered_with_their_record_are_not_pushed(store: Store, hub: HubServer) -> None:
+    hub.refuse = True
+    version = registry.version(store, "m", publish(store, HUB).version or 0)
+    other = store.manifest(candidate(store, name="two").trained).files["model/model.safetensors"]
+    store.files.replace(f"{version.folder}/model.safetensors", b"two pass")
+    files = {**version.files, "model.safetensors": other.model_copy(update={"path": "model.safetensors"})}
+    edited = version.model_copy(update={"files": files})
+    store.files.replace(f"{version.folder}/{registry.RECORD}", edited.model_dump_json().encode())
+    hub.refuse = False
+    with pytest.raises(GateRefusedError, match="it was edited"):
+        publish(store, HUB)
+    assert hub.commits == []

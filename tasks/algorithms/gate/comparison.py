@@ -37,7 +37,7 @@ class Gate(Config):
     losses: LossLimits = LossLimits()
     """How much a loss may rise."""
     looks: int = 1
-    """How often the gate has looked, this time included, while items were added: each look is a chance to err."""
+    """How often the gate may look while items are added: each look is a chance to err."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ class _Sides:
     after: Measured
     against: str
     chances: int
-    """How many models it is compared with in this run, times how often the gate looks."""
+    """How many models it is compared with in this run, times how often the gate may look."""
     same: bool
     """The two answer like one."""
 

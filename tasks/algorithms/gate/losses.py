@@ -11,6 +11,9 @@ from tasks.algorithms.gate.distributions import upper_t
 from tasks.algorithms.gate.paired import Verdict, cluster_codes
 from tasks.algorithms.gate.pairs import IncomparableError, Measured, Pair, Row
 
+GRAVE_RISE = 0.5
+"""Nats a token beyond what is allowed: a mean rise of more is no pass, however few documents show it."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -60,6 +63,10 @@ def loss_row(name: str, kind: str, losses: Losses, alpha: float) -> Row:
     if not np.isfinite(changes).all():
         raise IncomparableError(f"{name}: a loss is not a finite number; the weights are broken")
     total = tokens.sum()
+    if not total > 0:
+        raise IncomparableError(
+            f"{name}: measured over {total:g} tokens; there must be some that the model is to write"
+        )
     mean = float(changes.sum() / total)
     error, count = _error(changes - mean * tokens, cluster_codes(losses.clusters))
     reach = upper_t(alpha, count - 1) * error / float(total) if count > 1 else math.inf
@@ -81,10 +88,13 @@ def loss_row(name: str, kind: str, losses: Losses, alpha: float) -> Row:
 
 
 def loss_verdict(row: Row, allowed: float, graver: Verdict) -> Verdict:
-    """`graver` where the loss surely rose, and by more than is allowed; one document decides nothing."""
+    """`graver` where the loss surely rose, and by more than is allowed; underpowered where so few documents show a
+    grave rise that it is not sure. One document decides nothing."""
     if row["low"] is None:
         return "underpowered"
-    return graver if row["low"] > 0 and row["difference"] > allowed else "pass"
+    if row["low"] > 0 and row["difference"] > allowed:
+        return graver
+    return "underpowered" if row["difference"] > allowed + GRAVE_RISE else "pass"
 
 
 def _per_token(losses: ArrayLike, tokens: ArrayLike) -> float:

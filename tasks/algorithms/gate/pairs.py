@@ -10,6 +10,9 @@ Rows = list[Row]
 Measured = dict[str, Rows]
 """The tables `items`, `answers` and `heldout` of one model."""
 
+_ASKED = ("form", "cluster", "question", "choices", "gold", "answer")
+"""What must be the same in an item; a prompt may hold a model's own words, and is known by its digest."""
+
 _NOISE = 1e-3, 1e-5
 """Nats, and share of the sum, by which log-probabilities may differ for no other reason than how rows were batched."""
 
@@ -54,33 +57,64 @@ class Pair:
 
 def paired(before: Measured, after: Measured, reference: str = "base") -> list[Pair]:
     """Pairs in the order of the items; raises `IncomparableError` where the two were not asked exactly the same."""
-    answers = [{(row["benchmark"], row["item_id"]): row for row in each["answers"]} for each in (before, after)]
-    pairs = [_pair(item, answers[0], answers[1], reference) for item in before["items"]]
-    if len(pairs) != len(after["items"]):
+    items, answers = _by_key(before["items"], reference), _by_key(before["answers"], reference)
+    other_items, other_answers = _by_key(after["items"], "tuned"), _by_key(after["answers"], "tuned")
+    pairs = [
+        _pair(item, other_items.get(key), answers.get(key), other_answers.get(key), reference)
+        for key, item in items.items()
+    ]
+    if len(pairs) != len(other_items):
         raise IncomparableError(
-            f"the {reference} model answered {len(pairs)} items, the tuned one {len(after['items'])}; "
+            f"the {reference} model answered {len(pairs)} items, the tuned one {len(other_items)}; "
             "measure both again with one recipe"
         )
     return pairs
 
 
-def _pair(item: Row, before: dict[Any, Row], after: dict[Any, Row], reference: str) -> Pair:
-    key = (item["benchmark"], item["item_id"])
-    found = Pair(item, before.get(key, {}), after.get(key, {}))
+def _by_key(rows: Rows, side: str) -> dict[tuple[str, str], Row]:
+    found = {(row["benchmark"], row["item_id"]): row for row in rows}
+    if len(found) < len(rows):
+        # Counted twice, one item would look like two that agree.
+        raise IncomparableError(
+            f"{len(rows) - len(found)} items or answers of the {side} model stand there twice; measure it again"
+        )
+    return found
+
+
+def _pair(item: Row, other: Row | None, before: Row | None, after: Row | None, reference: str) -> Pair:
     place = f"{item['benchmark']} {item['item_id']}"
-    if not found.before or not found.after or found.before["prompt_sha256"] != found.after["prompt_sha256"]:
+    if not other or not before or not after or before["prompt_sha256"] != after["prompt_sha256"]:
         raise IncomparableError(
             f"{place}: the {reference} and the tuned model were not asked the same question in the same words; "
             "measure both again with one recipe"
         )
-    if (found.before["score"] is None) != (found.after["score"] is None):
+    if changed := [name for name in _ASKED if item[name] != other[name]]:
+        raise IncomparableError(
+            f"{place}: the {reference} and the tuned model were measured on items that differ in "
+            f"{', '.join(changed)}; measure both again with one recipe"
+        )
+    if (before["score"] is None) != (after["score"] is None):
         raise IncomparableError(
             f"{place}: scored for one of the {reference} and the tuned model alone; measure both again"
         )
-    for answer in (found.before, found.after):
-        if not all(map(math.isfinite, answer["loglikelihoods"] or ())):
-            raise IncomparableError(f"{place}: a log-likelihood is not a finite number; the weights are broken")
-    return found
+    for answer in (before, after):
+        if fault := _fault(item["form"], answer):
+            raise IncomparableError(f"{place}: {fault}")
+    return Pair(item, before, after)
+
+
+def _fault(form: str, answer: Row) -> str | None:
+    """Why an answer says nothing of a model."""
+    likely, score = answer["loglikelihoods"] or (), answer["score"]
+    if not all(map(math.isfinite, likely)):
+        return "a log-likelihood is not a finite number; the weights are broken"
+    if form == "choices" and not likely:
+        return "no choice has a log-likelihood; measure again"
+    if score is not None and not 0 <= score <= 1:
+        return f"the score is {score:g}, and must be from 0 to 1; measure again"
+    if form == "text" and (not answer["tokens"] or answer["loss_sum"] is None):
+        return f"the loss of {answer['tokens']} tokens is {answer['loss_sum']}; measure again"
+    return None
 
 
 def unchanged(pairs: Sequence[Pair], before: Measured, after: Measured) -> bool:

@@ -11,16 +11,19 @@ _MEANING: dict[Verdict, str] = {
 
 
 def verdict_of(scores: Rows) -> tuple[Verdict, str]:
-    """The gravest verdict, and the scores that it comes from; with nothing to judge it is underpowered."""
+    """The gravest verdict, and the scores that it comes from; with nothing to judge it is underpowered.
+
+    How a model answers is a guard against bad habits: that there are none does not show what it still knows.
+    """
     gated = [score for score in scores if score["verdict"]]
     verdict = gravest([score["verdict"] for score in gated])
-    if not gated:
-        return verdict, "Nothing was measured that the gate could judge; add a benchmark or a held-out split."
+    if verdict != "fail" and all(score["group"] == "behaviour" for score in gated):
+        return "underpowered", "Nothing was measured that the gate could judge; add a benchmark or a held-out split."
     if verdict == "pass":
         told = dict.fromkeys(_name(score) for score in gated if score["group"] != "behaviour")
         habits = any(score["group"] == "behaviour" for score in gated)
         ending = "; no bad habit has surely grown." if habits else "."
-        return verdict, f"No sure loss on {', '.join(told) or 'any measure'}{ending}"
+        return verdict, f"No sure loss on {', '.join(told)}{ending}"
     return verdict, f"{_MEANING[verdict]}: {'; '.join(_told(each) for each in gated if each['verdict'] == verdict)}."
 
 
