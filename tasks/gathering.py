@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 import yaml
 
+from tasks.artifacts.errors import CorruptArtifactError
 from tasks.artifacts.lineage import Node, ancestors, tree
 from tasks.artifacts.manifest import Artifact, Manifest
 from tasks.artifacts.store import Store
@@ -34,6 +35,9 @@ from tasks.reporting.masks import excerpts
 from tasks.reporting.source_facts import SourceFacts
 from tasks.reporting.training_facts import length_bands
 
+_NEEDED = ("ingestion", "curation", "deduplication", "mixing", "tokenization", "training")
+"""Without the artifacts of these stages there is nothing to tell."""
+
 
 class About(Config):
     """What a report calls things."""
@@ -42,18 +46,24 @@ class About(Config):
     base_model: str
     licences: tuple[LicenceFacts, ...] = ()
     """Terms of the base model and of the sources, where the recipe tells them."""
+    recipe: str = ""
+    """The recipe as YAML, where it is at hand."""
 
     def identity(self) -> dict[str, Any]:
-        """All but where the base model lies: that is a path, and the weights are a parent already."""
+        """Names and terms: where the base model lies is a path, and what the recipe decides stands in the parents."""
         return {"name": self.name, "licences": [each.model_dump(mode="json") for each in self.licences]}
 
 
 def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, judged: Artifact | None = None) -> Facts:
     """Everything that a report shows, from the manifests and tables of an evaluation and all that led to it."""
-    manifests = ancestors(store, evaluated.address)
-    if judged is not None:
-        manifests = {judged.address: store.manifest(judged), **manifests}
-    by_stage = {manifest.identity.stage: manifest for manifest in reversed(manifests.values())}
+    manifests = in_order(store, evaluated, judged)
+    by_stage = {manifest.identity.stage: manifest for manifest in manifests}
+    if missing := [stage for stage in _NEEDED if stage not in by_stage]:
+        raise CorruptArtifactError(
+            f"store {store.uri}: what {evaluated.address} came from is no longer all there: no {missing[0]}; "
+            "`fettle gc` keeps it only for the newest runs. Run the recipe again for a new report."
+        )
+    sides = {parent.address: parent.name for parent in by_stage["evaluation"].identity.parents}
     gates = json.loads(store.read_file(evaluated, GATES))
     tokenized = by_stage["tokenization"].artifact
     facts = Facts(
@@ -61,24 +71,24 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, j
         outcome=Outcome(verdict=gates["verdict"], reason=gates["reason"]),
         made_at=datetime.now(UTC),
         base_model=about.base_model,
-        seconds=sum(manifest.provenance.get("seconds", 0.0) for manifest in manifests.values()),
-        stages=tuple(_stage(store, manifest) for manifest in reversed(manifests.values())),
+        seconds=sum(manifest.provenance.get("seconds", 0.0) for manifest in manifests),
+        stages=tuple(_stage(store, manifest, sides.get(manifest.identity.address)) for manifest in manifests),
         scores=score_facts(gates["scores"]),
         marks=Marks(investigate=gates["limits"]["investigate"], fail=gates["limits"]["fail"]),
         subjects=subject_facts(store.rows(evaluated, "subjects")),
         judge=judge_facts(store.manifest(judged).facts) if judged else (),
         ratings=summary(entered(store, store.manifest(evaluated).fingerprint)),
         training=_training(store, trained),
-        sources=tuple(_sources(store, by_stage)),
+        sources=tuple(source_facts(store, by_stage)),
         audits=audit_facts(by_stage["ingestion"].facts),
-        warnings=_warnings(list(manifests.values())),
+        warnings=_warnings(manifests),
         masks=_masks(by_stage["tokenization"].facts["masks"]),
         mask_samples=excerpts(store.rows(tokenized, "mask_samples")),
         lengths=_lengths(store, tokenized),
         samples=sample_facts(store.rows(evaluated, "samples")),
         forgotten=forgotten_facts(store.rows(evaluated, "forgotten")),
-        lineage=_lineage(tree(store, evaluated.address)),
-        recipe=_settings(by_stage),
+        lineage=lineage_facts(tree(store, evaluated.address), set()),
+        recipe=about.recipe or _settings(by_stage),
         command=f"fettle run {about.name}.yaml --store {store.uri}",
         decide=f"fettle evaluate {about.name}.yaml --store {store.uri} --until-decided",
         limits=_limits(gates, by_stage),
@@ -87,10 +97,32 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, j
     return facts.model_copy(update={"advice": advice(facts)})
 
 
+def in_order(store: Store, evaluated: Artifact, judged: Artifact | None) -> list[Manifest]:
+    """Everything that led here, what was made first at the front.
+
+    Of the model in production only its measurement: how it was made is the story of an earlier run.
+    """
+    found = ancestors(store, evaluated.address)
+    ordered: dict[str, Manifest] = {}
+
+    def visit(address: str | None, *, is_rival: bool = False) -> None:
+        if address is None or address not in found or address in ordered:
+            return
+        manifest = found[address]
+        # Training comes before all that is measured, so the tuned model's way goes first.
+        for parent in sorted(manifest.identity.parents, key=lambda each: each.name != "tuned"):
+            if not (is_rival and parent.name == "model"):
+                visit(parent.address, is_rival=parent.name == "production")
+        ordered[address] = manifest
+
+    visit(evaluated.address)
+    return [*ordered.values(), *([store.manifest(judged)] if judged else [])]
+
+
 def _warnings(manifests: Sequence[Manifest]) -> tuple[WarningFacts, ...]:
     return tuple(
         WarningFacts(stage=manifest.identity.stage, sentence=sentence)
-        for manifest in reversed(manifests)
+        for manifest in manifests
         for sentence in manifest.warnings
     )
 
@@ -105,9 +137,9 @@ def _masks(figures: list[dict[str, Any]]) -> str:
     return f"The masks of {proven:,} of {turns:,} answers are proven: just what the assistant says is trained."
 
 
-def _stage(store: Store, manifest: Manifest) -> StageFacts:
+def _stage(store: Store, manifest: Manifest, side: str | None) -> StageFacts:
     return StageFacts(
-        name=manifest.identity.stage,
+        name=f"{manifest.identity.stage} of {side}" if side else manifest.identity.stage,
         fingerprint=manifest.fingerprint,
         address=f"{store.uri}/{manifest.identity.address}",
         seconds=manifest.provenance.get("seconds", 0.0),
@@ -146,9 +178,13 @@ def _training(store: Store, trained: Artifact) -> TrainingFacts:
     )
 
 
-def _sources(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
-    """Each source's rows by fate: what was read, rejected, held out, dropped by any stage, and shown."""
+def source_facts(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
+    """Each source's rows by fate: what was read, rejected, held out, dropped by any stage, and shown.
+
+    What was kept is counted where it was mixed, never as the remainder: a row that got lost must show.
+    """
     dropped: dict[str, dict[str, int]] = {}
+    unproven: dict[str, int] = {}
     for name in ("curation", "deduplication", "mixing", "tokenization"):
         for table in store.tables(by_stage[name].artifact, "dropped", ["source", "split", "reason"]):
             counts = table.group_by(["source", "split", "reason"], use_threads=False).aggregate([([], "count_all")])
@@ -156,7 +192,11 @@ def _sources(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
                 if row["split"] == "train":
                     reasons = dropped.setdefault(row["source"], {})
                     reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["count_all"]
+                    if name == "tokenization":
+                        unproven[row["source"]] = unproven.get(row["source"], 0) + row["count_all"]
     shares = {row["source"]: row for row in by_stage["mixing"].facts["shares"]}
+    trained = by_stage["training"]
+    passes = trained.identity.config["epochs"] * trained.facts["steps"] / (trained.facts["planned_steps"] or 1)
     made = []
     for audit in by_stage["ingestion"].facts["audit"]:
         share = shares.get(audit["source"], {})
@@ -169,9 +209,9 @@ def _sources(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
                 read=audit["read"],
                 rejected=audit["rejected"],
                 heldout=audit["heldout"],
-                kept=audit["read"] - audit["rejected"] - audit["heldout"] - sum(lost.values()),
+                kept=max(share.get("rows", 0) - unproven.get(audit["source"], 0), 0),
                 dropped=lost,
-                epochs=share.get("copies", 0.0) * by_stage["training"].identity.config["epochs"],
+                epochs=round(share.get("copies", 0.0) * passes, 3),
                 requested_share=share.get("requested"),
                 achieved_share=share.get("achieved", 0.0),
                 trainable_tokens=share.get("tokens", 0),
@@ -180,19 +220,23 @@ def _sources(store: Store, by_stage: dict[str, Manifest]) -> list[SourceFacts]:
     return made
 
 
-def _lineage(node: Node) -> LineageFacts:
-    counts = {"read": node.counts.read, "kept": node.counts.kept} if node.counts else {}
+def lineage_facts(node: Node, told: set[str]) -> LineageFacts:
+    """What an artifact came from; what has several heirs is unfolded below the first of them only."""
+    if node.parents and node.label in told:
+        return LineageFacts(label=node.name, address=f"{node.label}, as above")
+    told.add(node.label)
     return LineageFacts(
         label=node.name,
         address=node.label,
-        counts=counts,
-        children=tuple(_lineage(parent) for parent in node.parents),
+        counts={"read": node.counts.read, "kept": node.counts.kept} if node.counts else {},
+        children=tuple(lineage_facts(parent, told) for parent in node.parents),
     )
 
 
 def _settings(by_stage: dict[str, Manifest]) -> str:
     configs = {name: manifest.identity.config for name, manifest in by_stage.items() if manifest.identity.config}
-    return yaml.safe_dump(configs, sort_keys=False, allow_unicode=True, width=100)
+    settings = yaml.safe_dump(configs, sort_keys=False, allow_unicode=True, width=100)
+    return f"# The settings of each stage; the recipe that says so is not at hand.\n{settings}"
 
 
 def _limits(gates: dict[str, Any], by_stage: dict[str, Manifest]) -> tuple[str, ...]:

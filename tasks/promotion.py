@@ -30,6 +30,8 @@ class PublicationConfig(Config):
     """Whether a model is published whose drop is sure but below the failing mark."""
     approval: Literal["person"] | None = None
     """Whose word the alias waits for: a person's, who gives it by `fettle models approve`; nobody's when null."""
+    approval_days: float = Field(14, gt=0, le=365)
+    """How long a run waits for that word in Prefect's UI; the command can give it at any time."""
     push_to_hub: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
     """Repository on the Hub that gets a copy, as owner/name; the token is read from HF_TOKEN."""
     hub_private: bool = True
@@ -96,8 +98,7 @@ def approve(store: Store, model: str, number: int, *, by: str, note: str) -> tup
     """Record a person's approval of a version that passed, and bring it where its recipe wanted it."""
     version = registry.version(store, model, number)
     terms = _terms(version)
-    require_same_files(store, version)
-    require_passed(store, version.evaluation, version.weights, accept_investigate=terms.accept_investigate)
+    _require_passed(store, version)
     with registry.local_version(store, version):
         given = record_approval(store, version, by=by, note=note)
     return given, _bring(store, version, terms, by=by, why=note or "approved")
@@ -145,13 +146,29 @@ def _terms(version: Version) -> PublicationConfig:
 
 
 def _require_promotable(store: Store, version: Version) -> None:
-    terms = _terms(version)
-    require_same_files(store, version)
-    require_passed(store, version.evaluation, version.weights, accept_investigate=terms.accept_investigate)
+    _require_passed(store, version)
     if is_waiting(store, version):
         raise UnapprovedError(_please_approve(version))
     with registry.local_version(store, version):
         return
+
+
+def _require_passed(store: Store, version: Version) -> None:
+    require_same_files(store, version)
+    expected = registry.published_files(store, version.training, version.publication)
+    others = [
+        name
+        for name in sorted({*expected, *version.files})
+        if name not in expected or name not in version.files or expected[name].sha256 != version.files[name].sha256
+    ]
+    if others:
+        raise GateRefusedError(
+            f"the record of version {version.version} of {version.model} names another {others[0]} than "
+            f"{version.training} and {version.publication} hold; it was edited. Restore it, or run again for a new "
+            "version"
+        )
+    lenient = _terms(version).accept_investigate
+    require_passed(store, version.evaluation, version.weights, accept_investigate=lenient)
 
 
 def _please_approve(version: Version) -> str:
@@ -165,8 +182,9 @@ def _bring(store: Store, version: Version, config: PublicationConfig, *, by: str
     """Move the alias and push, unless an approval is missing that the recipe asks for, now or when it was published."""
     waiting = is_waiting(store, version) or (config.approval is not None and approval(store, version) is None)
     remarks = [_please_approve(version)] if waiting else _move(store, version, config.alias, by, why)
-    if not waiting:
-        remarks += _push(store, version, config)
+    # Neither is a version pushed that waits, nor one that somebody moved on from: a repository holds one at a time.
+    if not remarks:
+        remarks = _push(store, version, config)
     pointing = [name for name, number in aliases.aliases(store, version.model).items() if number == version.version]
     return Published(
         model=version.model,
@@ -204,7 +222,10 @@ def _move(store: Store, version: Version, alias: str | None, by: str, why: str) 
 
 
 def _push(store: Store, version: Version, config: PublicationConfig) -> list[str]:
-    remarks = []
+    remarks: list[str] = []
+    if config.push_to_hub is None and config.mlflow is None:
+        return remarks
+    _require_passed(store, version)
     try:
         if config.push_to_hub is not None:
             pushed = push_to_hub(store, version, config.push_to_hub, private=config.hub_private)

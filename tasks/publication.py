@@ -4,22 +4,20 @@
 """
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 
 from tasks.artifacts.lineage import ancestors
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.store import Attempt, Store
 from tasks.caching import RETRY_RULE, stage
-from tasks.gate_record import GATES, Gates, read_gates
+from tasks.gate_record import GATES
 from tasks.gathering import About, gather
 from tasks.promotion import PublicationConfig, Published, publish_passed
 from tasks.reporting.card import card
 from tasks.reporting.facts import published
 from tasks.reporting.page import render
-from tasks.reporting.tables import escape_markdown, markdown_table
 
 
-@stage("publication", version=2)
+@stage("publication", version=3)
 def publish(out: Attempt, about: About, trained: Artifact, evaluated: Artifact, judged: Artifact | None = None) -> None:
     """Write the report page and the model card from the artifacts that led here."""
     facts = published(gather(out.store, about, trained, evaluated, judged))
@@ -41,19 +39,7 @@ def register(
     trained: Artifact,
 ) -> Published:
     """Make the next version of the model, and bring it where the recipe wants it. Raises `GateRefusedError`."""
-    _show(read_gates(store, evaluated.address))
     return publish_passed(store, config, name, publication, evaluated, trained)
-
-
-def _show(gates: Gates) -> None:
-    """The gate's word as a page in Prefect's UI, whether it lets the model through or not."""
-    shown = ("name", "base", "tuned", "difference", "low", "high", "unit", "items", "verdict")
-    rows = [{name: score.get(name) for name in shown} for score in gates.scores]
-    create_markdown_artifact(
-        f"## {gates.verdict}\n\n{escape_markdown(gates.reason)}\n\n{markdown_table(rows)}",
-        key="gate",
-        description="The gate's verdict, base against tuned",
-    )
 
 
 def _mask_page(store: Store, evaluated: Artifact) -> bytes:

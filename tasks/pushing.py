@@ -43,7 +43,7 @@ def push_to_hub(store: Store, version: Version, repository: str, *, private: boo
     known = _known(store, version, to)
     if known is not None:
         return known
-    token = os.environ.get("HF_TOKEN")
+    token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
         raise PushError(f"{repository} on the Hub was not pushed to: HF_TOKEN is not set; set it and run again")
     with local_version(store, version) as folder, _told(f"{repository} on the Hub"):
@@ -103,14 +103,26 @@ def _register(client: Any, name: str, version: Version, folder: Path) -> Any:
     return client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id, tags)
 
 
+_SECRETS = ("HF_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
+
+
 @contextmanager
 def _told(place: str) -> Iterator[None]:
     """Whatever a client raises, as one error in words."""
     try:
         yield
     except Exception as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+        words = _without_secrets(" ".join(str(error).split()) or type(error).__name__)
         raise PushError(f"{place} did not take it: {words[:400]}; run again to push it once more") from error
+
+
+def _without_secrets(words: str) -> str:
+    """Clients repeat a header that they cannot send, and the secret in it."""
+    # By its pieces: what cannot be sent in it, such as the end of a line, is spelt otherwise there.
+    pieces = {piece for name in _SECRETS for piece in os.environ.get(name, "").split()}
+    for piece in sorted(pieces, key=len, reverse=True):
+        words = words.replace(piece, "***")
+    return words
 
 
 def _path(version: Version, to: str) -> str:

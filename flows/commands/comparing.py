@@ -2,12 +2,14 @@
 
 import argparse
 import json
+from collections import Counter
 from typing import Any
 
 from flows import terminal
 from flows.certificate_page import show_row_changes
 from flows.cli import DONE
 from flows.commands.showing import address_of
+from flows.errors import RecipeError
 from flows.row_changes import row_changes
 from tasks.artifacts import runs
 from tasks.artifacts.lineage import differences
@@ -38,13 +40,25 @@ def diff(options: argparse.Namespace) -> int:
 
 
 def _pairs(store: Store, before: str, after: str) -> list[tuple[str, str, str]]:
-    runs_found = runs.find(store, before), runs.find(store, after)
-    if runs_found[0] is None or runs_found[1] is None:
+    """Stages of two runs that do the same, or two artifacts; a stage that one run lacks has nothing to be held to."""
+    left, right = runs.find(store, before), runs.find(store, after)
+    if left is None and right is None:
         return [("", address_of(store, before), address_of(store, after))]
-    return [
-        (left.verb, left.address, right.address)
-        for left, right in zip(runs_found[0].stages, runs_found[1].stages, strict=False)
-    ]
+    for name, found in ((before, left), (after, right)):
+        if found is None:
+            raise RecipeError(f"{name} is no run in {store.uri}, and the other is one; give two runs or two artifacts")
+    addresses = [_by_part(run) for run in (left, right) if run is not None]
+    return [(part, address, addresses[1][part]) for part, address in addresses[0].items() if part in addresses[1]]
+
+
+def _by_part(run: runs.Run) -> dict[str, str]:
+    """Addresses by what a stage does, and the how manieth that does it: models are measured one after another."""
+    counted = Counter[str]()
+    parts = {}
+    for stage in run.stages:
+        counted[stage.verb] += 1
+        parts[f"{stage.verb} {counted[stage.verb]}" if counted[stage.verb] > 1 else stage.verb] = stage.address
+    return parts
 
 
 def _short(value: Any) -> str:

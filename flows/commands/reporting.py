@@ -3,10 +3,12 @@
 import argparse
 from pathlib import Path
 
+import yaml
+
 from flows import terminal
 from flows.cli import DONE
 from flows.errors import RecipeError
-from flows.finetune import about
+from flows.pipeline import about
 from flows.recipe import parse_recipe
 from flows.runs_over_time import run_facts
 from tasks.artifacts import runs
@@ -32,8 +34,11 @@ def report(options: argparse.Namespace) -> int:
         run = named(store, options.run)
         path = options.output or Path(f"report-{run.id}.html")
         text = render(_facts(store, run))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"cannot write {path}: {error.strerror}; name another file with --output") from None
     if options.json:
         terminal.answer({"report": str(path)})
     else:
@@ -45,8 +50,13 @@ def _facts(store: Store, run: runs.Run) -> Facts:
     made = {stage.verb: store.manifest(stage.address).artifact for stage in run.stages if stage.verb in _TOLD}
     if missing := [verb for verb in ("train", "evaluate") if verb not in made]:
         raise RecipeError(f"run {run.id} did not {missing[0]}, so there is nothing to report: {run.message}")
-    named = about(parse_recipe(run.recipe, f"the recipe of {run.id}"))
-    return gather(store, named, made["train"], made["evaluate"], made.get("judge"))
+    recipe = parse_recipe(run.recipe, f"the recipe of {run.id}")
+    written = yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+    named = about(recipe).model_copy(update={"recipe": written})
+    facts = gather(store, named, made["train"], made["evaluate"], made.get("judge"))
+    if run.version is None:
+        return facts
+    return facts.model_copy(update={"outcome": facts.outcome.model_copy(update={"published": str(run.version)})})
 
 
 def named(store: Store, run_id: str | None) -> runs.Run:
@@ -54,7 +64,9 @@ def named(store: Store, run_id: str | None) -> runs.Run:
     if run_id is not None:
         run = runs.find(store, run_id)
         if run is None:
-            raise RecipeError(f"{run_id} is no run in {store.uri}; `fettle show` lists the latest")
+            begun = [each.id for each in runs.recent(store) if each.id.startswith(run_id)]
+            found = f"begins the ids of {len(begun)} runs" if begun else "is no run"
+            raise RecipeError(f"{run_id} {found} in {store.uri}; `fettle show` lists the latest with their whole ids")
         return run
     evaluated = (run for run in runs.recent(store) if any(stage.verb == "evaluate" for stage in run.stages))
     latest = next(evaluated, None)

@@ -45,6 +45,16 @@ def mend_the_template(facts: Facts) -> Iterator[AdviceFacts]:
         )
 
 
+def leave_production_alone(facts: Facts) -> Iterator[AdviceFacts]:
+    """A model that is worse than the one in production: what differs between their runs says why."""
+    worse = [each for each in facts.scores if each.against == "production" and each.verdict == "fail"]
+    if worse:
+        yield AdviceFacts(
+            what="Leave the model in production where it is, and see what its run did otherwise with `fettle diff`.",
+            evidence=_told(worse),
+        )
+
+
 def keep_what_was_known(facts: Facts) -> Iterator[AdviceFacts]:
     """Benchmarks that surely fell: more general rows, and smaller steps or fewer weights."""
     fallen = _fallen(facts)
@@ -140,15 +150,16 @@ def gather_rows(facts: Facts) -> Iterator[AdviceFacts]:
 
 def ask_more(facts: Facts) -> Iterator[AdviceFacts]:
     """Open cases, with the number of items that would decide them."""
-    for score in facts.scores:
-        if score.verdict == "underpowered":
-            enough = f"; about {score.needed_items:,} would decide" if score.needed_items else ""
-            yield AdviceFacts(
-                what=f"Ask more items of {score.name}.",
-                evidence=f"{score.items:,} items leave {wording.interval(score.low, score.high, score.unit)} "
-                f"possible{enough}",
-                command=facts.decide,
-            )
+    # One benchmark may be open against the base and against production; the same items decide both.
+    cases = sorted((each for each in facts.scores if each.verdict == "underpowered"), key=lambda s: s.needed_items or 0)
+    for score in {score.name: score for score in cases}.values():
+        enough = f"; about {score.needed_items:,} would decide" if score.needed_items else ""
+        span = wording.interval(score.low, score.high, score.unit)
+        yield AdviceFacts(
+            what=f"Ask more items of {score.name}.",
+            evidence=f"{score.items:,} items leave {span} possible{enough}",
+            command=facts.decide,
+        )
 
 
 def prefer(facts: Facts) -> Iterator[AdviceFacts]:
@@ -219,6 +230,7 @@ def _undrawn(facts: Facts) -> str:
 
 RULES: tuple[Rule, ...] = (
     mend_the_template,
+    leave_production_alone,
     keep_what_was_known,
     add_forgotten_subjects,
     train_less,

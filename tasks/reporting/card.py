@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tasks.reporting import wording
 from tasks.reporting.card_header import HUB_NAME, header, terms_differ
 from tasks.reporting.facts import Facts, LineageFacts, dropped_by_reason
-from tasks.reporting.judged_facts import JudgeFacts, RateFacts
+from tasks.reporting.judged_facts import GradeFacts, JudgeFacts, RateFacts
 from tasks.reporting.score_facts import ScoreFacts
 from tasks.reporting.source_facts import AuditFacts, SourceFacts
 from tasks.reporting.tables import code_block, escape_markdown, markdown_table, paragraph
@@ -123,6 +123,8 @@ def _compared(facts: Facts) -> str:
     """What a judge and people preferred; a void judgement is told as one, without its figures."""
     rows = [_judge_row(judge) for judge in facts.judge if not judge.void]
     parts = [markdown_table(rows)] if rows else []
+    grades = [_grade_row(judge.judge, grade) for judge in facts.judge for grade in judge.grades]
+    parts += [f"Grades of single answers, from 1 to 10:\n\n{markdown_table(grades)}"] if grades else []
     parts += [
         f"The judgement by {escape_markdown(judge.judge)} against {escape_markdown(judge.opponent)} is void: "
         f"{escape_markdown('; '.join(judge.void))}."
@@ -147,6 +149,21 @@ def _judge_row(judge: JudgeFacts) -> dict[str, object]:
         "Tuned wins": _rate(judge.win_rate),
         "The same, length controlled": _rate(judge.length_controlled),
     }
+
+
+def _grade_row(judge: str, grade: GradeFacts) -> dict[str, object]:
+    return {
+        "Judge": judge,
+        "Model": grade.model,
+        "Mean": f"{grade.mean:.2f} ({grade.low:.2f} to {grade.high:.2f})",
+        "1st turn": _grade(grade.turn_1),
+        "2nd turn": _grade(grade.turn_2),
+        "Prompts": grade.prompts,
+    }
+
+
+def _grade(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:.2f}"
 
 
 def _rate(rate: RateFacts | None) -> str:

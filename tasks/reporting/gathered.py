@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from tasks.config import Config
 from tasks.reporting import wording
-from tasks.reporting.judged_facts import EloFacts, JudgeFacts, RateFacts
+from tasks.reporting.judged_facts import EloFacts, GradeFacts, JudgeFacts, RateFacts
 from tasks.reporting.score_facts import ForgottenFacts, SampleFacts, ScoreFacts, SubjectFacts
 
 Row = Mapping[str, Any]
@@ -50,19 +50,21 @@ def _known(kind: type[_Facts], row: Row) -> _Facts:
 def judge_facts(judgement: Row, tuned: str = "tuned") -> tuple[JudgeFacts, ...]:
     """A judge's word on the tuned model against each other one, from the facts of a judgement's manifest.
 
-    Of a void run only why it is void.
+    Of a void run only why it is void. What is told of the judge, its cost and all models stands with the first.
     """
+    named = {"judge": judgement["judge"], "void": tuple(judgement["void"])}
     told = {
-        "judge": judgement["judge"],
-        "void": tuple(judgement["void"]),
         "checks": {name: judgement[name] for name in _CHECKS if judgement.get(name) is not None},
         "cost": _cost(judgement),
         "elo": tuple(_known(EloFacts, row) for row in judgement.get("ratings", ())),
+        "grades": tuple(_known(GradeFacts, row) for row in judgement.get("grades", ())),
     }
     chosen = [row for row in judgement.get("comparisons", ()) if row["model"] == tuned]
     if not chosen:
-        return (JudgeFacts.model_validate({**told, "prompts": 0}),)
-    return tuple(JudgeFacts.model_validate({**told, **_won(row)}) for row in chosen)
+        return (JudgeFacts.model_validate({**named, **told, "prompts": 0}),)
+    return tuple(
+        JudgeFacts.model_validate({**named, **({} if place else told), **_won(row)}) for place, row in enumerate(chosen)
+    )
 
 
 def _won(row: Row) -> dict[str, Any]:

@@ -35,6 +35,25 @@ class EloFacts(Config):
     """Upper end of the interval."""
 
 
+class GradeFacts(Config):
+    """How a judge graded one model's answers, each by itself, from 1 to 10."""
+
+    model: Text
+    """The model."""
+    prompts: Count
+    """Prompts whose every answer was graded, of every model."""
+    mean: float
+    """The mean over prompts."""
+    low: float
+    """Lower end of its interval."""
+    high: float
+    """Upper end of the interval."""
+    turn_1: float | None = None
+    """The mean of the first answers."""
+    turn_2: float | None = None
+    """The mean of the second ones, where there are any."""
+
+
 class JudgeFacts(Config):
     """What a judge preferred, asked in both orders; the unit is the prompt."""
 
@@ -56,6 +75,8 @@ class JudgeFacts(Config):
     """Prompts whose tuned answer lost."""
     elo: tuple[EloFacts, ...] = ()
     """Ratings of all models that were compared, where they are three or more."""
+    grades: tuple[GradeFacts, ...] = ()
+    """Grades of each model's answers, where the judge was asked for them."""
     void: tuple[Text, ...] = ()
     """Why nothing may be read out of this run; empty where it counts."""
     checks: dict[Text, Scalar] = Field(default_factory=dict)

@@ -60,6 +60,8 @@ class RunFacts(Config):
     """How long it took."""
     cost: Text = ""
     """What it cost, in words."""
+    report: Text = ""
+    """Address of its report, where the page is served beside it."""
 
     @property
     def at_utc(self) -> str:
@@ -94,13 +96,15 @@ class Course(NamedTuple):
         return max(self.known, key=lambda score: sign * score.tuned)
 
 
-def render_over_time(runs: Sequence[RunFacts]) -> str:
-    """The whole page as HTML text; every value is escaped by the template."""
+def render_over_time(runs: Sequence[RunFacts], *, linked: bool = False) -> str:
+    """The whole page as HTML text; every value is escaped by the template.
+
+    A `linked` one is served where `?recipe=NAME` shows a recipe's runs only.
+    """
     ordered = sorted(runs, key=lambda run: (run.at, run.run))
     found = courses(ordered)
-    page = _template().render(
-        runs=ordered[::-1], courses=found, recipes=list(dict.fromkeys(run.recipe for run in ordered[::-1]))
-    )
+    recipes = list(dict.fromkeys(run.recipe for run in ordered[::-1]))
+    page = _template().render(runs=ordered[::-1], courses=found, recipes=recipes, linked=linked)
     return page.lstrip()
 
 

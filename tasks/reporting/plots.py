@@ -36,14 +36,15 @@ def axis(values: Iterable[float], about: int = 5) -> Axis:
     """The narrowest range between round numbers that holds all values (at least one), with about so many steps."""
     given = list(values)
     low, high = min(given), max(given)
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = abs(low) * 0.1 or 1.0
         low, high = low - margin, high + margin
     raw = (high - low) / about
     scale = 10.0 ** math.floor(math.log10(raw))
     step = scale * min((s for s in (1, 2, 2.5, 5, 10) if s * scale >= raw * 0.999), default=10)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(position * step, 10) for position in range(first, last + 1))
+    digits = 3 - math.floor(math.log10(step))
+    ticks = tuple(round(position * step, digits) for position in range(first, last + 1))
     return Axis(ticks[0], ticks[-1], ticks)
 
 
@@ -146,8 +147,15 @@ def length_axis(audits: Sequence[AuditFacts]) -> Axis:
 
 
 def length_ticks(x: Axis) -> Markup:
-    """The lengths that an axis of logarithms names."""
-    return Markup().join(label_at("left", x.share(decade), 10 ** int(decade)) for decade in x.ticks)
+    """The lengths that an axis of logarithms names, short enough to stand side by side."""
+    return Markup().join(
+        Markup('<span style="left:{}%">{}</span>').format(f"{x.share(decade):g}", _decade(int(decade)))
+        for decade in x.ticks
+    )
+
+
+def _decade(power: int) -> str:
+    return f"{10 ** (power % 3)}{('', 'k', 'M', 'G')[power // 3]}"
 
 
 def spread(lengths: LengthFacts, x: Axis, label: str) -> Markup:

@@ -21,7 +21,7 @@ def scales(scores: Sequence[ScoreFacts], marks: Marks | None = None) -> dict[str
     """
     touched: dict[str, list[float]] = {}
     for score in scores:
-        if marks and score.unit == "%" and score.verdict is None:
+        if marks and score.unit == "%" and (score.verdict is None or score.group != "benchmark"):
             continue
         if score.low is not None and score.high is not None:
             touched.setdefault(score.unit, []).append(max(abs(score.low), abs(score.high)))

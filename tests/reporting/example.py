@@ -25,7 +25,7 @@ from tasks.reporting.facts import (
     TrainingFacts,
     WarningFacts,
 )
-from tasks.reporting.judged_facts import EloFacts, RatedSide, RateFacts
+from tasks.reporting.judged_facts import EloFacts, GradeFacts, RatedSide, RateFacts
 from tasks.reporting.masks import SampleFacts as MaskSample
 from tasks.reporting.masks import TokenFacts
 from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, ShareFacts, SourceFacts
@@ -137,6 +137,10 @@ JUDGES = (
         length_controlled=RateFacts(rate=0.574, low=0.488, high=0.659), wins=44, ties=10, losses=26,
         checks={"first_position_rate": 0.53, "unparsed": 3, "failed_calls": 2, "sentinels_passed": "12 of 12"},
         cost="172 calls, 214,880 tokens, about 0.31 USD",
+        grades=(
+            GradeFacts(model="base", prompts=78, mean=3.412, low=3.018, high=3.807, turn_1=3.885, turn_2=2.939),
+            GradeFacts(model="tuned", prompts=78, mean=4.206, low=3.774, high=4.631, turn_1=4.692, turn_2=None),
+        ),
     ),
     JudgeFacts(
         judge="tiny-judge", opponent="production", prompts=79,

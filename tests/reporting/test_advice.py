@@ -209,3 +209,18 @@ def test_the_evidence_for_preference_tuning_names_form_and_displeasure() -> None
         "ifeval 40.0% → 42.0% (−1.0 to +5.0); the judge prefers the tuned answers in 50.0% (40.0% to 60.0%); "
         "people rate them 3.1 of 5"
     )
+
+
+def test_an_open_case_is_told_once_with_the_items_that_decide_both_comparisons() -> None:
+    given = {"tuned": 37.0, "difference": -3.0, "low": -7.0, "high": 1.0, "verdict": "underpowered"}
+    base, production = score(needed_items=516, **given), score(needed_items=900, against="production", **given)
+    passed = score("arc", tuned=40.5, difference=0.5, low=-1.0, high=2.0, verdict="pass", against="production")
+    (told,) = found("Ask more items", scores=(base, production, passed))
+    assert told.evidence == "500 items leave −7.0 to +1.0 possible; about 900 would decide"
+    assert len(found("Ask more items", scores=(score(**given), KEPT.model_copy(update={"against": "production"})))) == 1
+
+
+def test_a_model_worse_than_the_one_in_production_is_compared_with_its_run() -> None:
+    (told,) = found("fettle diff", scores=(KEPT, score(against="production")))
+    assert told.evidence == "mmlu 40.0% → 30.0% (−12.0 to −8.0)"
+    assert found("fettle diff", scores=(score(),)) == []

@@ -103,6 +103,12 @@ def test_a_void_judgement_shows_no_figures() -> None:
     assert "1088" not in shown
 
 
+def test_grades_of_single_answers_stand_in_the_card() -> None:
+    _, body = parted(EXAMPLE)
+    assert "| prometheus-8x7b | base | 3.41 (3.02 to 3.81) | 3.88 | 2.94 | 78 |" in body
+    assert "| prometheus-8x7b | tuned | 4.21 (3.77 to 4.63) | 4.69 |  | 78 |" in body
+
+
 def test_a_whole_model_from_a_folder_names_no_base_to_the_hub() -> None:
     header, body = parted(BARE)
     assert header["library_name"] == "transformers"

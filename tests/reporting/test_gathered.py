@@ -53,7 +53,9 @@ def test_a_judges_word_on_the_tuned_model_against_each_other() -> None:
     other = {**RATES, "opponent": "production", "rate": 0.52, "length_controlled": None}
     elsewhere = {**RATES, "model": "production"}
     elo = [{"model": "tuned", "elo": 1050.0, "low": 1020.0, "high": 1080.0, "contests": 80}]
-    first, second = judge_facts({**FIGURES, "comparisons": [elsewhere, RATES, other], "ratings": elo})
+    grade = {"model": "tuned", "prompts": 80, "mean": 6.5, "low": 6.0, "high": 7.0, "turn_1": 7.0, "turn_2": None}
+    told = {"comparisons": [elsewhere, RATES, other], "ratings": elo, "grades": [grade]}
+    first, second = judge_facts({**FIGURES, **told})
     assert first.win_rate is not None
     assert (first.opponent, first.win_rate.rate, first.wins, first.prompts) == ("base", 0.6, 40, 80)
     assert first.length_controlled is not None
@@ -62,6 +64,8 @@ def test_a_judges_word_on_the_tuned_model_against_each_other() -> None:
     assert "consistency" not in first.checks
     assert first.checks["wrong_sentinels"] == 1
     assert first.elo[0].elo == 1050
+    assert (first.grades[0].mean, first.grades[0].turn_1, first.grades[0].turn_2) == (6.5, 7.0, None)
+    assert (second.judge, second.cost, second.checks, second.elo, second.grades) == ("j", "", {}, (), ())
 
 
 def test_of_a_void_judgement_no_rate_is_told() -> None:

@@ -80,6 +80,9 @@ def test_what_judges_preferred_appears(page: Page) -> None:
             assert f"{rate.rate:.1%}{rate.low:.1%} to {rate.high:.1%}" in page.text
         for name, entry in judge.checks.items():
             assert f"{name.replace('_', ' ')}{entry}" in page.text
+        for grade in judge.grades:
+            row = f"{grade.model}\n{grade.mean:.2f}\n{grade.low:.2f} to {grade.high:.2f}\n{grade.turn_1:.2f}\n"
+            assert row + ("–" if grade.turn_2 is None else f"{grade.turn_2:.2f}") + f"\n{grade.prompts}" in page.text
         assert judge.cost in page.text
         assert all(f"{each.model}{each.elo:.0f}" in page.text for each in judge.elo)
     assert "44, 10, 26" in page.text
@@ -162,7 +165,7 @@ def test_a_bare_run_says_what_is_missing() -> None:
     page = Page(render(BARE))
     assert "Nothing was measured" in page.text
     assert "No limit is written down" in page.text
-    assert "published as 1" in page.text
+    assert "published as version 1" in page.text
     assert "table" not in page.tags
     assert "details" not in page.tags
 
@@ -188,3 +191,22 @@ def test_rows_that_no_reason_explains_are_shown() -> None:
 
 def test_the_same_facts_give_the_same_page() -> None:
     assert render(EXAMPLE) == render(Facts.model_validate_json(EXAMPLE.model_dump_json()))
+
+
+def test_only_benchmarks_are_held_to_the_marks_of_the_forgetting_gate() -> None:
+    rates = tuple(
+        score.model_copy(update={"against": "production"}) for score in EXAMPLE.scores if score.group == "behaviour"
+    )
+    assert any(score.verdict and score.unit == "%" for score in rates)
+    shown = render(BARE.model_copy(update={"scores": rates, "marks": EXAMPLE.marks}))
+    assert 'class="range marked"' not in shown
+    assert 'class="range marked"' in render(EXAMPLE)
+
+
+def test_warnings_stand_above_the_details() -> None:
+    text = Page(render(EXAMPLE)).text
+    assert text.index(EXAMPLE.warnings[0].sentence) < text.index(EXAMPLE.samples[0].prompt)
+    places = [
+        text.index(title) for title in ("Base against tuned", "What to do next", "Warnings", "Behaviour", "Judge")
+    ]
+    assert places == sorted(places)

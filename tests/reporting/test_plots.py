@@ -28,7 +28,7 @@ def test_an_axis_has_round_numbers_around_its_values(values: list[float], ticks:
 
 
 def test_an_axis_survives_tiny_and_huge_values() -> None:
-    for low, high in ((1e-9, 3e-9), (0, 1e12), (1.0, 1.0 + 1e-6)):
+    for low, high in ((1e-9, 3e-9), (0, 1e12), (1.0, 1.0 + 1e-6), (1e-13, 3e-13), (0.5, 0.5 + 1e-15)):
         axis = plots.axis([low, high])
         assert axis.low <= low
         assert axis.high >= high
