@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NAME   ?=
 
-.PHONY: demo test gpu check bench up fresh clean
+.PHONY: demo test soak gpu check bench up fresh clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP) ## the whole pipeline on made data, in a few minutes
@@ -13,6 +13,9 @@ demo: $(STAMP) ## the whole pipeline on made data, in a few minutes
 
 test: $(STAMP) ## every test that needs no GPU
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+soak: $(STAMP) ## more of the same, for longer: half an hour
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m soak
 
 gpu: $(STAMP) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu tests/gpu
@@ -40,5 +43,5 @@ clean: ## remove what was built, but not the environment
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Fettle needs Python 3.11 or newer; set PYTHON=python3.x")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)

@@ -10,7 +10,7 @@ import pytest
 from flows.commands.describing import recipe_schema, schema_path
 from tasks.artifacts import registry, runs
 from tasks.artifacts.store import Store
-from tests.flows.conftest import Fettle
+from tests.flows.conftest import Fettle, in_this_process
 from tests.flows.following import assert_every_row_is_followed
 
 pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
@@ -98,13 +98,22 @@ def test_gc_lists_then_removes_and_spares_models(fettle: Fettle, store: Path) ->
         (["show", "nothing-like-it"], "names nothing"),
         (["gc", "--remove", "models/small"], "stage/fingerprint"),
         (["run", "recipe.yaml", "--set", "training"], "give it as field.field=value"),
-        (["run", "recipe.yaml", "--store", "gopher://x"], "no such kind of storage"),
     ],
 )
-def test_misuse_is_told_in_words(fettle: Fettle, store: Path, arguments: list[str], words: str) -> None:
-    answer = fettle(*arguments, *([] if "--store" in arguments else ["--store", str(store)]))
+def test_misuse_is_told_in_words(
+    store: Path, workplace: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    answer = in_this_process((*arguments, "--store", str(store)))
     assert answer.code in (1, 2)
     assert words in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_store_of_no_known_kind_is_told_in_words(fettle: Fettle) -> None:
+    answer = fettle("run", "recipe.yaml", "--store", "gopher://x")
+    assert answer.code == 1
+    assert "no such kind of storage" in answer.err
     assert "Traceback" not in answer.err
 
 

@@ -45,7 +45,7 @@ def test_a_machine_that_is_not_one_of_them_is_refused(
     assert words in answer.err
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_machines_make_one_model(fettle: Fettle, store: Path) -> None:
     told = ["recipe.yaml", "--store", str(store), "--json", "--set", "training.seed=1", *joined(free_endpoint())]
     with ThreadPoolExecutor(1) as beside:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtu
 
 DATA = REPOSITORY.parent / "shared" / "data"
 RECIPE = REPOSITORY / "tests" / "flows" / "real_data.yaml"
-ROWS = 2000
+ROWS = 600
 """Of each source; the data stages have a test of their own on all rows."""
 
 

@@ -22,8 +22,8 @@ STAGES = [
     "publication",
 ]  # fmt: skip
 DATA = STAGES[:5]
-KILLED_IN = ("ingestion", "tokenization", "training", "measurement", "publication", "models")
-"""The first and the last stage, those that start processes, and what comes before and behind."""
+KINDS = ("ingestion", "training", "publication")
+"""A stage of rows, one with a process of its own, and the last one."""
 
 
 def contents(store: Store, stages: list[str]) -> dict[str, str]:
@@ -56,8 +56,9 @@ def wait_for(what: str, condition: object, process: "subprocess.Popen[bytes]", s
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("stages", [KINDS, pytest.param((*STAGES, "models"), marks=pytest.mark.soak)], ids=len)
 def test_kill_in_stages_of_every_kind_then_the_same_command(
+    stages: tuple[str, ...],
     fault_proxy: FaultProxy,
     bucket: str,
     environment: dict[str, str],
@@ -72,7 +73,7 @@ def test_kill_in_stages_of_every_kind_then_the_same_command(
     undisturbed = Store(str(finished_store))
     uri = f"{bucket}/runs"
     for number, stage in enumerate([*STAGES, "models"]):
-        if stage not in KILLED_IN:
+        if stage not in stages:
             continue
         fault_proxy.forget()
         fault_proxy.fail("hang", method="PUT", key=f"/{stage}/")

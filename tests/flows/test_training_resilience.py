@@ -113,6 +113,7 @@ def newest(store: Store) -> int:
     return max((int(path.split("/step-")[1].split("-")[0]) for path in paths), default=-1)
 
 
+@pytest.mark.soak
 def test_polite_kill_then_another_machine_gives_the_same_bits(
     environment: dict[str, str], tmp_path: Path, undisturbed: dict[str, Outcome]
 ) -> None:
@@ -161,7 +162,7 @@ def test_retries_go_on_after_a_killed_and_a_hung_trainer(
 ) -> None:
     """In one flow run: the task's own retries, nobody presses anything."""
     store = Store(str(tmp_path / "store"))
-    told = {"store": store.uri, "packed": True, "settings": {"watching": {"silence_seconds": 20}}}
+    told = {"store": store.uri, "packed": True, "settings": {"watching": {"silence_seconds": 10}}}
     started = Started(told, tmp_path / "disk", environment)
     started.wait_for_step(store, random.randint(1, 6))
     os.kill(started.trainer(), signal.SIGKILL)
@@ -170,7 +171,7 @@ def test_retries_go_on_after_a_killed_and_a_hung_trainer(
     started.ends_well()
     assert len(started.resumed_at()) == 2
     assert "trainer killed: signal SIGKILL" in started.words
-    assert "trainer hung: it was silent for 20 s" in started.words
+    assert "trainer hung: it was silent for 10 s" in started.words
     assert outcome(store) == undisturbed["full"]
 
 
@@ -228,6 +229,7 @@ def test_trainer_out_of_memory_goes_on_with_half_the_rows(
     assert isinstance(artifact, Artifact)
 
 
+@pytest.mark.soak
 def test_one_row_that_does_not_fit_is_an_error_in_words(small_machine: Any, tmp_path: Path) -> None:
     small_machine(rows=0, from_step=0)
     with pytest.raises(TrainerFailed, match=r"one row a forward pass already\..*gradient_checkpointing") as failure:

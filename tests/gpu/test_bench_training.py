@@ -9,6 +9,7 @@ import pytest
 from tests.gpu.bench_training import SIZES, Found, config_of, line, operations_per_token
 
 
+@pytest.mark.soak
 def test_a_tiny_model_runs_through_on_the_cpu(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.gpu.bench_training", "--device", "cpu", "--sizes", "tiny", "--steps", "6"]
     table = tmp_path / "table.md"

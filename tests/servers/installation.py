@@ -33,7 +33,15 @@ def installed_python(cache: Path) -> Path:
 def _build(environment: Path) -> None:
     shutil.rmtree(environment, ignore_errors=True)
     _run(sys.executable, "-m", "venv", str(environment))
-    pip = (str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (
+        str(environment / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+    )
     _run(*pip, *REQUIREMENTS)
 
 

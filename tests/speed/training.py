@@ -33,9 +33,9 @@ from tests.speed.figure import Measurement, figure, require
 from tests.speed.tokenizing import CHATML, _as_conversations, _rows, _save_tokenizer
 
 DEMO_MODEL = Path(__file__).resolve().parents[2] / "flows" / "demo" / "base_model"
-SAMPLES, HELDOUT, LONGEST = 400, 100, 512
-ROWS_PER_STEP = 7
-"""As many samples as four padded batches, so that all sides take the same number of steps."""
+SAMPLES, HELDOUT, LONGEST = 200, 100, 512
+ROWS_PER_STEP = 4
+"""Packed rows of a step; the other sides take as many samples in one, so all take the same number of steps."""
 LEARNING_RATE, EPOCHS = 1e-3, 1
 WARM_STEPS, ROUNDS = 4, 3
 PADDED = 4

@@ -94,7 +94,7 @@ def test_two_machines_give_the_losses_of_one(job: TrainingJob, endpoint: str, tm
     assert losses(job.output) == pytest.approx(single, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_machines_go_on_each_from_its_copy_of_a_checkpoint(job: TrainingJob, endpoint: str, tmp_path: Path) -> None:
     train(job.model_copy(update={"checkpoints": tmp_path / "stored", "watching": Watching(checkpoint_minutes=0)}))
     machines = []
@@ -109,7 +109,7 @@ def test_two_machines_go_on_each_from_its_copy_of_a_checkpoint(job: TrainingJob,
     assert losses(first.job.output) == pytest.approx(losses(job.output), abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_machines_that_begin_at_different_checkpoints_do_not_train(
     job: TrainingJob, endpoint: str, tmp_path: Path
 ) -> None:

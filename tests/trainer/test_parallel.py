@@ -76,8 +76,11 @@ def test_the_order_of_rows_does_not_depend_on_processes_or_micro_batches(job: Tr
 
 @pytest.mark.parametrize(
     ("parallel", "method"),
-    [("ddp", Full()), ("fsdp", Full()), ("fsdp", LORA)],
-    ids=["ddp-full", "fsdp-full", "fsdp-lora"],
+    [
+        pytest.param("ddp", Full(), id="ddp-full"),
+        pytest.param("fsdp", Full(), id="fsdp-full"),
+        pytest.param("fsdp", LORA, id="fsdp-lora", marks=pytest.mark.soak),
+    ],
 )
 def test_two_processes_give_the_losses_of_one(job: TrainingJob, parallel: str, method: Method, tmp_path: Path) -> None:
     single = job.model_copy(update={"method": method})
