@@ -4,10 +4,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.finetune import learn, run_name, weigh
+from flows.finetune import require_key
 from flows.forecast import require_sound
+from flows.pipeline import learn, weigh
 from flows.recipe import Recipe, find_inputs
 from flows.recording import Recorder
+from flows.shown.naming import run_name
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
 from tasks.caching import watched_by
@@ -26,10 +28,11 @@ class Verdict(Config):
     """Address of what the judge said, where one was asked."""
 
 
-@flow(name="evaluate", flow_run_name=run_name)
+@flow(name="evaluate recipe", flow_run_name=run_name)
 def evaluate_only(recipe: Recipe, store_uri: str) -> Verdict:
     """Measure a recipe's model against its base and the one in production; train it first where that was not done."""
     require_sound(recipe)
+    require_key(recipe)
     store = Store(store_uri)
     store.probe()
     record = Recorder(store, runs.begin(recipe.name, recipe.model_dump(mode="json")))

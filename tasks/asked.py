@@ -40,9 +40,14 @@ ANSWERS = pa.schema(
         ("tokens", pa.int64()),
         ("loss_sum", pa.float64()),
         ("truncated", pa.bool_()),
+        (
+            "followed",
+            pa.list_(pa.struct([("name", pa.string()), ("strict", pa.bool_()), ("loose", pa.bool_())])),
+        ),
     ]
 )
-"""What came of it: `score` from 0 to 1, none where nothing is right or wrong; `shown` as people read the answer."""
+"""What came of it: `score` from 0 to 1, none where nothing is right or wrong; `shown` as people read the answer;
+`followed` tells of each instruction in the question, none where a program can check none."""
 
 Row = dict[str, Any]
 
@@ -105,12 +110,14 @@ class Asked(Config):
         likely = tuple(answer["loglikelihoods"] or ())
         response = Response(loglikelihoods=likely, text=answer["text"] or "", ended=bool(answer["ended"]))
         kind = KINDS.get(self.kind)
+        followed = getattr(kind, "followed", None)
         return {
             **self._names(),
             "prompt_sha256": hashlib.sha256((self.alike or self.prompt).encode()).hexdigest(),
             "score": kind.score(self.item, response) if kind and self.form != "text" else None,
             "shown": self._likeliest(likely) if self.form == "choices" else response.text,
             **{name: answer[name] for name in ("loglikelihoods", "ended", "tokens", "loss_sum", "truncated")},
+            "followed": [each._asdict() for each in followed(self.item, response)] if followed else None,
         }
 
     def _likeliest(self, likely: Sequence[float]) -> str:

@@ -30,7 +30,14 @@ from tasks.reporting.facts import (
     TrainingFacts,
     WarningFacts,
 )
-from tasks.reporting.gathered import forgotten_facts, judge_facts, sample_facts, score_facts, subject_facts
+from tasks.reporting.gathered import (
+    forgotten_facts,
+    instruction_facts,
+    judge_facts,
+    sample_facts,
+    score_facts,
+    subject_facts,
+)
 from tasks.reporting.masks import excerpts
 from tasks.reporting.source_facts import SourceFacts
 from tasks.reporting.training_facts import length_bands
@@ -64,6 +71,8 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, j
             "`fettle gc` keeps it only for the newest runs. Run the recipe again for a new report."
         )
     sides = {parent.address: parent.name for parent in by_stage["evaluation"].identity.parents}
+    artifacts = {manifest.identity.address: manifest.artifact for manifest in manifests}
+    measured = {side: artifacts[address] for address, side in sides.items() if address in artifacts}
     gates = json.loads(store.read_file(evaluated, GATES))
     tokenized = by_stage["tokenization"].artifact
     facts = Facts(
@@ -76,6 +85,9 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, j
         scores=score_facts(gates["scores"]),
         marks=Marks(investigate=gates["limits"]["investigate"], fail=gates["limits"]["fail"]),
         subjects=subject_facts(store.rows(evaluated, "subjects")),
+        instructions=instruction_facts(
+            *(store.rows(measured[side], "answers", ["benchmark", "followed"]) for side in ("base", "tuned"))
+        ),
         judge=judge_facts(store.manifest(judged).facts) if judged else (),
         ratings=summary(entered(store, store.manifest(evaluated).fingerprint)),
         training=_training(store, trained),

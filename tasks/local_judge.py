@@ -47,10 +47,29 @@ class LocalJudge:
                 batch_size=self.batch_size,
             )
             try:
-                launch.run(SCORER, job, folder=work, on_event=_listener(job.output, hear), on_line=self.on_line)
+                launch.run(SCORER, job, folder=work, on_event=self._listener(job.output, hear), on_line=self.on_line)
             except _Enough:
                 return
             require_unchanged(self.model)
+
+    def _listener(self, output: Path, hear: Hear) -> Callable[[dict[str, Any]], None]:
+        last, known_model = time.monotonic(), False
+
+        def on_event(event: dict[str, Any]) -> None:
+            nonlocal last, known_model
+            if event["event"] != "answers":
+                return
+            # All of the model has been read by now; what other weights answered must not enter its book.
+            if not known_model:
+                require_unchanged(self.model)
+            known_model = True
+            rows = pq.read_table(output / event["file"]).to_pylist()
+            began, last = last, time.monotonic()
+            for row in rows:
+                if not hear(_reply(row, (last - began) / len(rows))):
+                    raise _Enough
+
+        return on_event
 
     def _row(self, request: Request) -> dict[str, Any]:
         question = request.question
@@ -75,21 +94,6 @@ def _written_by_people(prompt: str, text: str) -> list[dict[str, int]]:
     before, found, _after = prompt.partition(text)
     begin = len(before.encode())
     return [{"begin": begin, "end": begin + len(found.encode())}] if found else []
-
-
-def _listener(output: Path, hear: Hear) -> Callable[[dict[str, Any]], None]:
-    last = [time.monotonic()]
-
-    def on_event(event: dict[str, Any]) -> None:
-        if event["event"] != "answers":
-            return
-        rows = pq.read_table(output / event["file"]).to_pylist()
-        began, last[0] = last[0], time.monotonic()
-        for row in rows:
-            if not hear(_reply(row, (last[0] - began) / len(rows))):
-                raise _Enough
-
-    return on_event
 
 
 def _reply(row: dict[str, Any], seconds: float) -> Reply:

@@ -38,7 +38,7 @@ TOKENIZER = "tokenizer.json"
 PRECISIONS = ("float32", "bfloat16")
 
 
-@stage("measurement", version=2)
+@stage("measurement", version=3)
 def measure(
     out: Attempt,
     config: MeasurementConfig,

@@ -13,7 +13,7 @@ from tasks.artifacts.aliases import Move, MovedMeanwhileError
 from tasks.artifacts.approvals import Approval, approval
 from tasks.artifacts.approvals import approve as record_approval
 from tasks.artifacts.errors import StoreError
-from tasks.artifacts.manifest import Artifact
+from tasks.artifacts.manifest import Artifact, Parent
 from tasks.artifacts.registry import Version
 from tasks.artifacts.store import Store
 from tasks.config import Config
@@ -105,27 +105,31 @@ def approve(store: Store, model: str, number: int, *, by: str, note: str) -> tup
 
 
 def incumbent(store: Store, model: str, alias: str | None, trained: Artifact) -> Artifact | None:
-    """The trained model that a new one would take the place of; of one that was published, the one that it met then.
+    """The trained model that a new one would take the place of; of one that had its place, the one that it met then.
 
-    So the same recipe gives the same verdict again, although its own model is in production by now. A plan, which does
-    not know the new model yet, names none.
+    So the same recipe gives the same verdict again, although its own model is in production by now; and a model whose
+    place another one took first meets that one when it is run again. A plan, which does not know the new model yet,
+    names none.
     """
     if not trained.address:
         return None
-    published = [version for version in registry.versions(store, model) if version.weights == trained.content]
-    if published:
-        return _rival_of(store, published[0])
-    number = aliases.aliases(store, model).get(alias) if alias else None
-    return store.find(registry.version(store, model, number).training) if number is not None else None
+    own = {each.version: each for each in registry.versions(store, model) if each.weights == trained.content}
+    seen = aliases.history(store, model, alias) if alias else []
+    brought = [own[move.version] for move in seen if move.version in own]
+    if seen and not brought:
+        return store.find(registry.version(store, model, seen[-1].version).training)
+    published = [*reversed(brought), *own.values()]
+    rival = _rival_of(store, published[0]) if published else None
+    return store.find(rival.address) if rival and rival.address else None
 
 
-def _rival_of(store: Store, version: Version) -> Artifact | None:
+def _rival_of(store: Store, version: Version) -> Parent | None:
     """The model in production that a version was compared with."""
     judged = store.find_manifest(version.evaluation)
     measured = judged and next((each for each in judged.identity.parents if each.name == "production"), None)
     manifest = store.find_manifest(measured.address) if measured and measured.address else None
-    model = manifest and next((each for each in manifest.identity.parents if each.name == "model"), None)
-    return store.find(model.address) if model and model.address else None
+    parents = manifest.identity.parents if manifest else ()
+    return next((parent for parent in parents if parent.name == "model"), None)
 
 
 def is_waiting(store: Store, version: Version) -> bool:
@@ -198,7 +202,7 @@ def _bring(store: Store, version: Version, config: PublicationConfig, *, by: str
 
 
 def _move(store: Store, version: Version, alias: str | None, by: str, why: str) -> list[str]:
-    """Let the alias come to a version, once: never back from a newer one, and never again after somebody moved on."""
+    """Let the alias come to a version, once, in the place of nothing else than what it was compared with."""
     if alias is None:
         return []
     checked = False
@@ -206,11 +210,9 @@ def _move(store: Store, version: Version, alias: str | None, by: str, why: str) 
         seen = aliases.history(store, version.model, alias)
         if seen and seen[-1].version == version.version:
             return []
-        if seen and (seen[-1].version > version.version or version.version in [move.version for move in seen]):
-            return [
-                f"{alias} points to version {seen[-1].version}, as {seen[-1].by} wished; "
-                f"`fettle models promote {version.model} {version.version} --alias {alias}` moves it"
-            ]
+        hindrance = _hindrance(store, version, seen) if seen else None
+        if hindrance is not None:
+            return [hindrance]
         if not checked:
             _require_promotable(store, version)
             checked = True
@@ -219,6 +221,26 @@ def _move(store: Store, version: Version, alias: str | None, by: str, why: str) 
         except MovedMeanwhileError:
             continue
         return []
+
+
+def _hindrance(store: Store, version: Version, seen: list[Move]) -> str | None:
+    """Why an alias does not come to a version by itself, though a person may promote it; none where it does."""
+    standing = seen[-1]
+    points = f"{standing.alias} points to version {standing.version}"
+    promote = f"`fettle models promote {version.model} {version.version} --alias {standing.alias}` moves it"
+    weights = {each.version: each.weights for each in registry.versions(store, version.model)}
+    if version.weights in [weights.get(move.version) for move in seen]:
+        # The same model, evaluated anew, takes nobody's place. But never again after somebody moved on.
+        if weights.get(standing.version) == version.weights and version.version > max(move.version for move in seen):
+            return None
+        return f"{points}, as {standing.by} wished; {promote}"
+    rival = _rival_of(store, version)
+    if weights.get(standing.version) != (rival and rival.content):
+        return (
+            f"{points}, which version {version.version} was not compared with; run its recipe again to compare them; "
+            f"without that, {promote}"
+        )
+    return None
 
 
 def _push(store: Store, version: Version, config: PublicationConfig) -> list[str]:

@@ -31,5 +31,25 @@ def evaluate(options: argparse.Namespace) -> int:
         style = "green" if result.verdict == "pass" else "red"
         terminal.console.print(f"gate     [{style}]{result.verdict}[/]  ", end="")
         terminal.console.print(result.reason, markup=False)
+        for line in _judged(Store(options.store), result.judgement):
+            terminal.console.print(f"judge    {line}", markup=False)
         terminal.console.print(f"run      {result.run}   (fettle report {result.run})", markup=False)
+        if options.until_decided and result.verdict == "pass":
+            # A run that looks once would find the case open again.
+            told = f"fettle run {options.recipe} --set evaluation.until_decided=true"
+            terminal.console.print(f"then     {told}", markup=False)
     return DONE if result.verdict == "pass" else REFUSED
+
+
+def _judged(store: Store, judgement: str | None) -> list[str]:
+    """What the judge said, a sentence each; why nothing may be read out of it where it is void."""
+    if judgement is None:
+        return []
+    facts = store.manifest(judgement).facts
+    if facts["void"]:
+        return [f"void: {reason}" for reason in facts["void"]]
+    return [
+        f"{each['model']} wins {each['rate']:.0%} ({each['low']:.0%} to {each['high']:.0%}) against "
+        f"{each['opponent']}, on {each['prompts']} prompts"
+        for each in facts["comparisons"]
+    ]

@@ -6,7 +6,7 @@ The score is the paper's prompt-level strict accuracy: 1 where an answer follows
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.algorithms.constraints import InstructionError, checked, follows, follows_loosely
 from tasks.artifacts.resource import Resource
@@ -21,6 +21,15 @@ SPLITS = ("train",)
 
 MAX_NEW_TOKENS = 1280
 """What lm-evaluation-harness allows an answer: some prompts ask for more than a thousand words."""
+
+
+class Followed(NamedTuple):
+    """Whether an answer follows one instruction of its prompt."""
+
+    name: str
+    """The instruction's id."""
+    strict: bool
+    loose: bool
 
 
 def items(benchmark: Resource) -> list[Item]:
@@ -45,11 +54,11 @@ def score(item: Item, response: Response) -> float:
     return float(all(follows(response.text, name, arguments) for name, arguments in json.loads(item.details)))
 
 
-def followed(item: Item, response: Response) -> list[tuple[str, bool, bool]]:
-    """Each instruction's id, and whether the answer follows it strictly and loosely."""
+def followed(item: Item, response: Response) -> list[Followed]:
+    """Of each instruction whether the answer follows it, to the letter and loosely."""
     text = response.text
     return [
-        (name, follows(text, name, arguments), follows_loosely(text, name, arguments))
+        Followed(name, follows(text, name, arguments), follows_loosely(text, name, arguments))
         for name, arguments in json.loads(item.details)
     ]
 

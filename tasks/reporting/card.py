@@ -6,7 +6,7 @@ from tasks.reporting import wording
 from tasks.reporting.card_header import HUB_NAME, header, terms_differ
 from tasks.reporting.facts import Facts, LineageFacts, dropped_by_reason
 from tasks.reporting.judged_facts import GradeFacts, JudgeFacts, RateFacts
-from tasks.reporting.score_facts import ScoreFacts
+from tasks.reporting.score_facts import InstructionFacts, ScoreFacts
 from tasks.reporting.source_facts import AuditFacts, SourceFacts
 from tasks.reporting.tables import code_block, escape_markdown, markdown_table, paragraph
 
@@ -97,7 +97,21 @@ def _scores(facts: Facts) -> str:
     if production:
         table = markdown_table([_score_row(score, "Production") for score in production])
         parts.append(f"Against the model that was in production then:\n\n{table}")
+    parts += [_followed(each) for each in facts.instructions]
     return "\n\n".join(parts)
+
+
+def _followed(facts: InstructionFacts) -> str:
+    rows = [
+        {"Share of": row.name, "Base": wording.score(row.base, "%"), "Tuned": wording.score(row.tuned, "%")}
+        for row in facts.accuracies
+    ]
+    lost = [f"{kind.name} {kind.base:,} → {kind.tuned:,} of {kind.asked:,}" for kind in facts.lost]
+    worst = f"\n\nLost most, to the letter: {escape_markdown(', '.join(lost))}." if lost else ""
+    return (
+        f"Instructions followed in {escape_markdown(facts.benchmark)} ({facts.instructions:,} in {facts.prompts:,} "
+        f"prompts):\n\n{markdown_table(rows)}{worst}"
+    )
 
 
 def _score_row(score: ScoreFacts, other: str) -> dict[str, object]:

@@ -9,7 +9,15 @@ from pydantic import AwareDatetime, Field
 from tasks.config import Config
 from tasks.reporting.judged_facts import JudgeFacts, RatingFacts
 from tasks.reporting.masks import SampleFacts as MaskSample
-from tasks.reporting.score_facts import ForgottenFacts, Marks, SampleFacts, ScoreFacts, SubjectFacts, Verdict
+from tasks.reporting.score_facts import (
+    ForgottenFacts,
+    InstructionFacts,
+    Marks,
+    SampleFacts,
+    ScoreFacts,
+    SubjectFacts,
+    Verdict,
+)
 from tasks.reporting.source_facts import AuditFacts, SourceFacts
 from tasks.reporting.training_facts import CurvePoint, DiagnosisFacts, LengthBand, TrainingFacts
 from tasks.reporting.values import Count, Seconds, Text
@@ -21,6 +29,7 @@ __all__ = [
     "DiagnosisFacts",
     "Facts",
     "ForgottenFacts",
+    "InstructionFacts",
     "JudgeFacts",
     "LengthBand",
     "LicenceFacts",
@@ -143,6 +152,8 @@ class Facts(Config):
     """How far the gate lets a score fall."""
     subjects: tuple[SubjectFacts, ...] = ()
     """Subjects of the benchmarks, the worst first."""
+    instructions: tuple[InstructionFacts, ...] = ()
+    """How well instructions are followed, where that was measured."""
     judge: tuple[JudgeFacts, ...] = ()
     """What judges preferred."""
     ratings: RatingFacts | None = None

@@ -1,12 +1,21 @@
 """From the rows of an evaluation's tables to the facts of a report; what it has no use for is left out."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tasks.config import Config
 from tasks.reporting import wording
 from tasks.reporting.judged_facts import EloFacts, GradeFacts, JudgeFacts, RateFacts
-from tasks.reporting.score_facts import ForgottenFacts, SampleFacts, ScoreFacts, SubjectFacts
+from tasks.reporting.score_facts import (
+    AccuracyFacts,
+    ForgottenFacts,
+    InstructionFacts,
+    LostInstructionFacts,
+    SampleFacts,
+    ScoreFacts,
+    SubjectFacts,
+)
 
 Row = Mapping[str, Any]
 _Facts = TypeVar("_Facts", bound=Config)
@@ -34,6 +43,58 @@ def forgotten_facts(rows: Iterable[Row], most: int = 100) -> tuple[ForgottenFact
 def sample_facts(rows: Iterable[Row]) -> tuple[SampleFacts, ...]:
     """The rows of `samples`; better or worse only where one of the two models is right."""
     return tuple(_known(SampleFacts, {**row, "prompt": row["question"], "improved": _improved(row)}) for row in rows)
+
+
+_MOST_LOST_KINDS = 5
+
+
+def instruction_facts(base: Iterable[Row], tuned: Iterable[Row]) -> tuple[InstructionFacts, ...]:
+    """The four accuracies of each benchmark of instructions, from the rows of `answers` of both models."""
+    sides = [_followed(rows) for rows in (base, tuned)]
+    return tuple(_instructions(name, [side[name] for side in sides]) for name in sides[0] if name in sides[1])
+
+
+def _followed(rows: Iterable[Row]) -> dict[str, list[Sequence[Row]]]:
+    """Of each benchmark what is told of each prompt's instructions; older measurements tell of none."""
+    found: dict[str, list[Sequence[Row]]] = {}
+    for row in rows:
+        if row.get("followed"):
+            found.setdefault(row["benchmark"], []).append(row["followed"])
+    return found
+
+
+def _instructions(benchmark: str, sides: list[list[Sequence[Row]]]) -> InstructionFacts:
+    def accuracy(name: str, how: str, *, whole: bool) -> AccuracyFacts:
+        base, tuned = ([[bool(each[how]) for each in prompt] for prompt in side] for side in sides)
+        share = _prompt_share if whole else _instruction_share
+        return AccuracyFacts(name=name, base=share(base), tuned=share(tuned))
+
+    before, after = (Counter(each["name"] for prompt in side for each in prompt if each["strict"]) for side in sides)
+    asked = Counter(each["name"] for prompt in sides[0] for each in prompt)
+    lost = sorted((kind for kind in asked if after[kind] < before[kind]), key=lambda kind: after[kind] - before[kind])
+    return InstructionFacts(
+        benchmark=benchmark,
+        prompts=len(sides[0]),
+        instructions=asked.total(),
+        accuracies=(
+            accuracy("prompts, strict", "strict", whole=True),
+            accuracy("prompts, loose", "loose", whole=True),
+            accuracy("instructions, strict", "strict", whole=False),
+            accuracy("instructions, loose", "loose", whole=False),
+        ),
+        lost=tuple(
+            LostInstructionFacts(name=kind, asked=asked[kind], base=before[kind], tuned=after[kind])
+            for kind in lost[:_MOST_LOST_KINDS]
+        ),
+    )
+
+
+def _prompt_share(prompts: list[list[bool]]) -> float:
+    return 100 * sum(map(all, prompts)) / len(prompts)
+
+
+def _instruction_share(prompts: list[list[bool]]) -> float:
+    return 100 * sum(map(sum, prompts)) / sum(map(len, prompts))
 
 
 def _improved(row: Row) -> bool | None:

@@ -115,6 +115,45 @@ class SubjectFacts(Config):
     """Items that only the tuned model has right."""
 
 
+class AccuracyFacts(Config):
+    """One way of counting who follows instructions."""
+
+    name: Text
+    """Prompts or instructions, to the letter or loosely."""
+    base: Annotated[float, Field(ge=0, le=100)]
+    """The base model's share, 0–100."""
+    tuned: Annotated[float, Field(ge=0, le=100)]
+    """The tuned model's share, 0–100."""
+
+
+class LostInstructionFacts(Config):
+    """A kind of instruction that the tuned model follows less often."""
+
+    name: Text
+    """The kind, such as punctuation:no_comma."""
+    asked: Count
+    """How often it was asked for."""
+    base: Count
+    """How often the base model followed it to the letter."""
+    tuned: Count
+    """How often the tuned model did."""
+
+
+class InstructionFacts(Config):
+    """How well both models follow instructions that a program can check."""
+
+    benchmark: Text
+    """The benchmark."""
+    prompts: Count
+    """Prompts that both models answered."""
+    instructions: Count
+    """Instructions in them."""
+    accuracies: tuple[AccuracyFacts, ...]
+    """The four of IFEval."""
+    lost: tuple[LostInstructionFacts, ...] = ()
+    """Kinds followed less often after tuning, the worst first."""
+
+
 class SampleFacts(Config):
     """One prompt with both models' answers."""
 

@@ -54,7 +54,7 @@ def test_only_an_answer_that_follows_all_instructions_counts(
     response = Response(text=text)
     assert ifeval.score(item, response) == score
     assert ifeval.followed(item, response) == [
-        (name, *verdicts) for name, verdicts in zip(ROW["instruction_id_list"], each, strict=True)
+        ifeval.Followed(name, *verdicts) for name, verdicts in zip(ROW["instruction_id_list"], each, strict=True)
     ]
 
 

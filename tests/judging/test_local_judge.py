@@ -1,14 +1,17 @@
 """A local model as judge, in the scorer's process: what it cannot read whole it does not judge."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tasks.artifacts.resource import Resource, read_resource
+from tasks.artifacts.resource import Resource, ResourceError, read_resource
 from tasks.artifacts.store import Store
 from tasks.judgement import judge
+from tasks.judging.asked import Reply, Request
 from tasks.judging.config import JudgeConfig, JudgeError
-from tasks.local_judge import TOO_LONG
+from tasks.judging.prompts import Question
+from tasks.local_judge import TOO_LONG, LocalJudge
 from tests.judging.making import item, measured
 
 MODEL = Path(__file__).resolve().parents[2] / "flows" / "demo" / "base_model"
@@ -47,3 +50,25 @@ def test_a_local_judge_and_its_files_come_together(model: Resource, store: Store
     remote = JudgeConfig(endpoint="http://localhost/v1", model_name="j")
     with pytest.raises(JudgeError, match="an endpoint has none"):
         judge(store, remote, one, one, None, model)
+
+
+def test_what_a_judge_of_other_weights_says_is_heard_by_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "judge"
+    shutil.copytree(MODEL, folder)
+    judging = LocalJudge(read_resource(str(folder)), 1, print)
+    requests = [Request(Question("Be brief.", f"Rule {number}?", "grade"), 4) for number in range(2)]
+    heard: list[Reply] = []
+
+    def hear(reply: Reply) -> bool:
+        heard.append(reply)
+        return len(heard) < 3
+
+    judging.ask(requests, hear)
+    assert len(heard) == 2
+    (weights,) = folder.glob("*.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ResourceError, match=r"safetensors changed while the run was under way; run again"):
+        judging.ask(requests, hear)
+    assert len(heard) == 2

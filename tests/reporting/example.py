@@ -28,6 +28,7 @@ from tasks.reporting.facts import (
 from tasks.reporting.judged_facts import EloFacts, GradeFacts, RatedSide, RateFacts
 from tasks.reporting.masks import SampleFacts as MaskSample
 from tasks.reporting.masks import TokenFacts
+from tasks.reporting.score_facts import AccuracyFacts, InstructionFacts, LostInstructionFacts
 from tasks.reporting.source_facts import AuditFacts, CharacterBand, LengthFacts, ShareFacts, SourceFacts
 
 RECIPE = """\
@@ -130,6 +131,21 @@ SUBJECTS = tuple(
         ("astronomy", 24, 8, 2, 2), ("marketing", 25, 9, 2, 2), ("nutrition", 24, 7, 1, 2), ("prehistory", 25, 8, 1, 3),
         ("sociology", 24, 7, 1, 4), ("world_religions", 23, 6, 0, 4),
     )
+)  # fmt: skip
+INSTRUCTIONS = (
+    InstructionFacts(
+        benchmark="ifeval", prompts=541, instructions=834,
+        accuracies=(
+            AccuracyFacts(name="prompts, strict", base=17.19, tuned=14.42),
+            AccuracyFacts(name="prompts, loose", base=19.59, tuned=16.64),
+            AccuracyFacts(name="instructions, strict", base=28.54, tuned=25.66),
+            AccuracyFacts(name="instructions, loose", base=30.82, tuned=27.94),
+        ),
+        lost=(
+            LostInstructionFacts(name="length_constraints:number_words", asked=52, base=27, tuned=9),
+            LostInstructionFacts(name="punctuation:no_comma", asked=66, base=14, tuned=8),
+        ),
+    ),
 )  # fmt: skip
 JUDGES = (
     JudgeFacts(
@@ -388,6 +404,7 @@ WITHOUT_ADVICE = Facts(
     scores=SCORES,
     marks=MARKS,
     subjects=SUBJECTS,
+    instructions=INSTRUCTIONS,
     judge=JUDGES,
     ratings=RATINGS,
     training=TRAINING,

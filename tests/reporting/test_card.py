@@ -95,6 +95,15 @@ def test_what_the_model_was_compared_with_is_never_mixed_up() -> None:
     assert "58.5%" not in base
 
 
+def test_how_well_instructions_are_followed_stands_in_the_card() -> None:
+    shown = " ".join(Page(MARKDOWN.render(parted(EXAMPLE)[1])).text.split())
+    assert "Instructions followed in ifeval (834 in 541 prompts):" in shown
+    assert "prompts, strict 17.2% 14.4% prompts, loose 19.6% 16.6% instructions, strict 28.5% 25.7%" in shown
+    assert (
+        "Lost most, to the letter: length_constraints:number_words 27 → 9 of 52, punctuation:no_comma 14 → 8" in shown
+    )
+
+
 def test_a_void_judgement_shows_no_figures() -> None:
     _, body = parted(EXAMPLE)
     shown = Page(MARKDOWN.render(body)).text

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from tasks.reporting.gathered import forgotten_facts, judge_facts, sample_facts, score_facts, subject_facts
+from tasks.reporting.gathered import (
+    forgotten_facts,
+    instruction_facts,
+    judge_facts,
+    sample_facts,
+    score_facts,
+    subject_facts,
+)
 
 SHOWN = {"benchmark": "mmlu", "item_id": "a", "subject": "law", "question": "?", "expected": "B", "base": "B"}
 FIGURES = {"judge": "j", "void": [], "questions": 172,
@@ -47,6 +54,38 @@ def test_forgotten_items_tell_their_drift_up_to_a_number() -> None:
 def test_a_sample_is_better_or_worse_only_where_one_is_right(before: Any, after: Any, improved: bool | None) -> None:
     (found,) = sample_facts([{**SHOWN, "tuned": "A", "why": "lost", "base_right": before, "tuned_right": after}])
     assert (found.improved, found.why, found.prompt) == (improved, "lost", "?")
+
+
+def followed(*prompts: tuple[tuple[str, bool, bool], ...]) -> list[dict[str, Any]]:
+    """Answers to prompts of which each instruction's name is told, and whether it is followed strictly and loosely."""
+    names = ("name", "strict", "loose")
+    rows = [[dict(zip(names, each, strict=True)) for each in prompt] for prompt in prompts]
+    return [{"benchmark": "mmlu", "followed": None}, *({"benchmark": "ifeval", "followed": row} for row in rows)]
+
+
+def test_four_ways_to_count_who_follows_instructions() -> None:
+    base = followed((("comma", True, True), ("words", True, True)), (("comma", True, True),), (("case", False, True),))
+    tuned = followed(
+        (("comma", True, True), ("words", False, True)), (("comma", False, False),), (("case", True, True),)
+    )
+    (told,) = instruction_facts(base, tuned)
+    assert (told.benchmark, told.prompts, told.instructions) == ("ifeval", 3, 4)
+    assert [(row.name, row.base, row.tuned) for row in told.accuracies] == [
+        ("prompts, strict", pytest.approx(200 / 3), pytest.approx(100 / 3)),
+        ("prompts, loose", 100.0, pytest.approx(200 / 3)),
+        ("instructions, strict", 75.0, 50.0),
+        ("instructions, loose", 100.0, 75.0),
+    ]
+    assert [(kind.name, kind.asked, kind.base, kind.tuned) for kind in told.lost] == [
+        ("comma", 2, 2, 1),
+        ("words", 1, 1, 0),
+    ]
+
+
+def test_measurements_that_tell_of_no_instructions_are_passed_over() -> None:
+    older = [{"benchmark": "ifeval"}]
+    assert instruction_facts(older, older) == ()
+    assert instruction_facts(older, followed((("comma", True, True),))) == ()
 
 
 def test_a_judges_word_on_the_tuned_model_against_each_other() -> None:

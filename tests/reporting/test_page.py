@@ -72,6 +72,15 @@ def test_every_subject_appears_the_worst_in_sight(page: Page) -> None:
     assert page.text.index("anatomy") < page.text.index("6 more subjects") < page.text.index("astronomy")
 
 
+def test_how_well_instructions_are_followed_appears(page: Page) -> None:
+    (told,) = EXAMPLE.instructions
+    for row in told.accuracies:
+        assert f"{row.name}{row.base:.1f}%{row.tuned:.1f}%" in page.text
+    assert "834 instructions in 541 prompts" in page.text
+    assert "Lost most, to the letter: length_constraints:number_words 27 → 9 of 52, punctuation:no_comma" in page.text
+    assert "Instructions followed" not in Page(render(BARE)).text
+
+
 def test_what_judges_preferred_appears(page: Page) -> None:
     for judge in EXAMPLE.judge:
         noun = "prompt" if judge.prompts == 1 else "prompts"

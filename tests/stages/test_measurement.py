@@ -15,7 +15,8 @@ from tasks.artifacts.manifest import Artifact, Counts, Identity
 from tasks.artifacts.resource import MODEL_FILES, TOKENIZER_FILES, Resource, ResourceError, read_resource
 from tasks.artifacts.store import Store
 from tasks.asked import Asked, MeasurementConfig
-from tasks.benchmarks.item import Item
+from tasks.benchmarks import ifeval, load_items
+from tasks.benchmarks.item import Item, Response
 from tasks.curation import curate
 from tasks.deduplication import DeduplicationConfig, deduplicate
 from tasks.evaluation import EvaluationConfig, enlarged, evaluate
@@ -38,6 +39,17 @@ CHOICES = [
 QUESTIONS = [{"id": f"g{n}", "question": f"What is {n} plus one?", "answer": str(n + 1)} for n in range(4)]
 TURNS = [
     {"question_id": n, "category": "writing", "turns": [f"Name {n} colours.", "Now say it in one word."]} for n in (2,)
+]
+
+
+INSTRUCTIONS = [
+    {
+        "key": n,
+        "prompt": f"Name {n} rivers without commas in at most {n} words.",
+        "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+        "kwargs": [{}, {"num_words": n, "relation": "less than"}],
+    }
+    for n in (2, 50)
 ]
 
 
@@ -176,6 +188,18 @@ def test_a_folder_that_holds_an_adapter_as_well_is_refused(bench: Bench, choices
     (Path(model.uri) / "adapter_config.json").write_text("{}")
     with pytest.raises(ResourceError, match=r"holds adapter_config\.json beside the model"):
         bench.measured(model, choices)
+
+
+def test_of_each_answer_it_is_kept_which_instructions_it_follows(bench: Bench, choices: Resource) -> None:
+    asked = benchmark(bench.folder / "instructions.jsonl", INSTRUCTIONS, kind="ifeval")
+    rows = bench.answers(bench.measured(bench.model("base"), choices, asked))
+    assert {row["followed"] is None for (name, _), row in rows.items() if name != "instructions"} == {True}
+    for item in load_items(asked):
+        row = rows["instructions", item.item_id]
+        expected = ifeval.followed(item, Response(text=row["shown"]))
+        assert row["followed"] == [each._asdict() for each in expected]
+        assert [each["name"] for each in row["followed"]] == INSTRUCTIONS[0]["instruction_id_list"]
+        assert row["score"] == all(each["strict"] for each in row["followed"])
 
 
 def test_the_limit_of_an_answer_is_a_part_of_its_key() -> None:

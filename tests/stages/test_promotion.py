@@ -70,7 +70,7 @@ def test_a_drop_to_look_at_is_published_only_where_the_recipe_says_so(store: Sto
 def test_a_gate_that_is_missing_or_cannot_be_read_publishes_nothing(store: Store) -> None:
     made = candidate(store)
     whole = json.loads(store.read_file(made.evaluated, "gates.json"))
-    base, tuned = (store.manifest(whole["measured"][side]).artifact for side in ("base", "tuned"))
+    measured = {side: store.manifest(address).artifact for side, address in whole["measured"].items()}
     cut = {key: value for key, value in whole.items() if key != "measured"}
     for files, words in (
         ({"other.json": b"{}"}, "has no gates.json, so nobody knows whether its model passed; evaluate again"),
@@ -79,7 +79,7 @@ def test_a_gate_that_is_missing_or_cannot_be_read_publishes_nothing(store: Store
         ({"gates.json": json.dumps({**whole, "verdict": "passed"}).encode()}, "cannot be read at verdict"),
     ):
         with pytest.raises(GateRefusedError, match=words):
-            publish_passed(store, PublicationConfig(), "m", *judged(store, made.trained, base, tuned, files))
+            publish_passed(store, PublicationConfig(), "m", *judged(store, made.trained, measured, files))
     assert registry.versions(store) == []
 
 
@@ -228,8 +228,20 @@ def test_approving_an_older_version_does_not_bring_it_back(store: Store) -> None
     publish(store, "new", PERSON)
     approve(store, "m", 2, by="Ada", note="")
     _, published = approve(store, "m", 1, by="Ada", note="")
-    assert published.remarks[0].startswith("production points to version 2, as Ada wished; `fettle models promote m 1")
+    assert published.remarks[0].startswith("production points to version 2, which version 1 was not compared with; ")
     assert production(store) == 2
+
+
+def test_of_two_that_wait_for_a_person_the_second_takes_no_place_of_one_that_it_never_met(store: Store) -> None:
+    publish(store, "first")
+    publish(store, "second", PERSON)
+    publish(store, "third", PERSON)
+    approve(store, "m", 2, by="Ada", note="")
+    given, published = approve(store, "m", 3, by="Bob", note="")
+    assert (given.by, published.waiting, published.aliases) == ("Bob", False, ())
+    assert "version 2, which version 3 was not compared with" in published.remarks[0]
+    assert production(store) == 2
+    assert promote(store, "m", 3, "production", by="Bob", why="I compared them myself").before == 2
 
 
 def test_rollback_goes_back_one_promotion_at_a_time(store: Store) -> None:
@@ -256,9 +268,11 @@ def test_registering_again_neither_repeats_nor_overrules_a_rollback(store: Store
 
 
 def test_an_older_model_that_runs_again_does_not_push_a_newer_one_aside(store: Store) -> None:
-    publish(store, "one", PublicationConfig(alias=None))
+    one = candidate(store, name="one")
+    publish_passed(store, PublicationConfig(alias=None), "m", *one)
     publish(store, "two")
-    assert "fettle models promote m 1 --alias production" in publish(store, "one").remarks[0]
+    (remark,) = publish_passed(store, PublicationConfig(), "m", *one).remarks
+    assert "fettle models promote m 1 --alias production" in remark
     assert production(store) == 2
     promote(store, "m", 1, "production", by="Ada", why="")
     assert promote(store, "m", 1, "production", by="Ada", why="").number == 2
@@ -286,7 +300,54 @@ def test_the_whole_way_on_object_storage(bucket: str) -> None:
     assert production(remote) == 1
 
 
-def test_runs_that_publish_at_once_leave_the_newest_in_production(store: Store) -> None:
+@pytest.mark.parametrize("registered", ["in the order of their moves", "the other way round"])
+def test_of_two_runs_that_met_the_same_rival_the_second_moves_nothing(store: Store, registered: str) -> None:
+    publish(store, "rival")
+    quick, slow = candidate(store, name="quick"), candidate(store, name="slow")
+    if registered == "the other way round":
+        registry.register(store, "m", *slow, "pass", PublicationConfig().model_dump(mode="json"))
+    winner = publish_passed(store, PublicationConfig(), "m", *quick)
+    assert production(store) == winner.version
+    for _ in range(2):
+        loser = publish_passed(store, PublicationConfig(), "m", *slow)
+        assert (loser.aliases, len(loser.remarks), production(store)) == ((), 1, winner.version)
+        told = f"points to version {winner.version}, which version {loser.version} was not compared with; run its rec"
+        assert told in loser.remarks[0]
+    # Its next run meets the winner; from then on neither recipe's runs change anything.
+    again = publish(store, "slow")
+    assert (again.version, again.aliases, again.remarks) == (4, ("production",), ())
+    assert publish(store, "slow") == again
+    assert publish(store, "quick").remarks[0].startswith("production points to version 4, as fettle run wished; ")
+    assert (production(store), len(registry.versions(store))) == (4, 4)
+
+
+def test_what_was_rolled_back_to_meanwhile_is_not_replaced_unmet(store: Store) -> None:
+    publish(store, "one")
+    publish(store, "two")
+    made = candidate(store, name="three")
+    rollback(store, "m", "production", by="Ada", why="")
+    (remark,) = publish_passed(store, PublicationConfig(), "m", *made).remarks
+    assert remark.startswith("production points to version 1, which version 3 was not compared with; run its recipe")
+    promote(store, "m", 3, "production", by="Ada", why="")
+    assert publish_passed(store, PublicationConfig(), "m", *made).remarks == ()
+    assert production(store) == 3
+
+
+def test_the_same_weights_evaluated_anew_take_nobodys_place(store: Store) -> None:
+    anew = {"reason": "with one more benchmark"}
+    first = candidate(store, name="one")
+    publish_passed(store, PublicationConfig(), "m", *first)
+    second = publish_passed(store, PublicationConfig(), "m", *candidate(store, name="one", **anew))
+    assert (second.version, second.aliases) == (2, ("production",))
+    assert publish_passed(store, PublicationConfig(), "m", *first).remarks[0].startswith("production points to version")
+    publish(store, "other")
+    third = candidate(store, name="one", reason="with two more")
+    (remark,) = publish_passed(store, PublicationConfig(), "m", *third).remarks
+    assert remark.startswith("production points to version 3, as fettle run wished; `fettle models promote m 4")
+    assert production(store) == 3
+
+
+def test_runs_that_publish_at_once_leave_one_winner(store: Store) -> None:
     made = [candidate(store, name=name) for name in "abcdef"]
     barrier = threading.Barrier(len(made))
 
@@ -297,9 +358,10 @@ def test_runs_that_publish_at_once_leave_the_newest_in_production(store: Store) 
     with ThreadPoolExecutor(len(made)) as pool:
         published = list(pool.map(run, made))
     assert sorted(each.version for each in published) == [1, 2, 3, 4, 5, 6]
-    assert production(store) == 6
-    moves = aliases.history(store, "m", "production")
-    assert [move.before for move in moves] == [None, *(move.version for move in moves[:-1])]
+    (move,) = aliases.history(store, "m", "production")
+    assert [each.version for each in published if not each.remarks] == [move.version] == [production(store)]
+    losers = [each for each in published if each.remarks]
+    assert all(f"which version {each.version} was not compared with" in each.remarks[0] for each in losers)
 
 
 def test_a_version_of_a_training_that_was_made_anew_gets_no_alias(store: Store) -> None:
