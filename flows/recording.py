@@ -31,8 +31,10 @@ class Recorder:
             with suppress(StoreError):
                 self.end("failed", f"{type(error).__name__}: {error}")
 
-    def began(self, stage: Stage[Any], identity: Identity) -> None:
-        """Nothing: a stage is recorded when it ends."""
+    def began(self, stage: Stage[Any], identity: Identity) -> None:  # noqa: ARG002
+        """Tell what is being made, so that a training's checkpoints are found while it runs."""
+        self.run = self.run.model_copy(update={"making": identity.address})
+        runs.save(self.store, self.run)
 
     def moved(self, stage: Stage[Any], done: int, total: int | None, unit: str) -> None:
         """Nothing."""
@@ -42,7 +44,7 @@ class Recorder:
         record = runs.StageRecord(
             stage=stage.name, verb=stage.verb, address=artifact.address, cached=cached, seconds=round(seconds, 3)
         )
-        self.run = self.run.model_copy(update={"stages": (*self.run.stages, record)})
+        self.run = self.run.model_copy(update={"stages": (*self.run.stages, record), "making": ""})
         runs.save(self.store, self.run)
 
     def end(self, outcome: runs.Outcome, message: str, version: int | None = None) -> None:

@@ -15,20 +15,57 @@ from tasks.gate_record import GATES
 from tasks.reporting.over_time import RunFacts, RunScore
 
 MOST_CHANGES = 6
+HELDOUT_LOSS = "held-out loss"
+"""The measure that asks no benchmark, but held-out rows."""
+_ALL = ""
+
+Judged = tuple[dict[str, Any], tuple[RunScore, ...]]
+
+
+class History:
+    """Tells of runs, and reads what a gate wrote only once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._judged: dict[str, Judged] = {}
+
+    def facts(self, found: Sequence[runs.Run], most: int | None = None) -> list[RunFacts]:
+        """The `most` newest runs, given the newest first; one whose artifacts were removed shows what its record holds.
+
+        What changed is told against the run before, so `found` may hold more.
+        """
+        shown = found[:most]
+        pointing = {name: aliases.aliases(self.store, name) for name in {run.recipe_name for run in shown}}
+        told = []
+        for place, run in enumerate(shown):
+            before = next((each for each in found[place + 1 :] if each.recipe_name == run.recipe_name), None)
+            told.append(_told(run, self._judged_in(run), before, pointing[run.recipe_name]))
+        return told
+
+    def _judged_in(self, run: runs.Run) -> Judged:
+        address = next((stage.address for stage in reversed(run.stages) if stage.verb == "evaluate"), None)
+        if address is None:
+            return {}, ()
+        if address not in self._judged:
+            try:
+                judged = _judged(self.store, address)
+            except StoreError as error:
+                if error.transient:
+                    raise
+                judged = None  # a damaged artifact is named where it is used; the other runs are to be seen
+            if judged is None:
+                return {}, ()
+            self._judged[address] = judged
+        return self._judged[address]
 
 
 def run_facts(store: Store, found: Sequence[runs.Run]) -> list[RunFacts]:
     """The runs in their order, the newest first; one whose artifacts were removed shows what its record holds."""
-    pointing = {name: aliases.aliases(store, name) for name in {run.recipe_name for run in found}}
-    told = []
-    for place, run in enumerate(found):
-        before = next((each for each in found[place + 1 :] if each.recipe_name == run.recipe_name), None)
-        told.append(_told(store, run, before, pointing[run.recipe_name]))
-    return told
+    return History(store).facts(found)
 
 
-def _told(store: Store, run: runs.Run, before: runs.Run | None, pointing: dict[str, int]) -> RunFacts:
-    gates, scores = _judged(store, run)
+def _told(run: runs.Run, judged: Judged, before: runs.Run | None, pointing: dict[str, int]) -> RunFacts:
+    gates, scores = judged
     return RunFacts(
         run=run.id,
         recipe=run.recipe_name,
@@ -36,7 +73,7 @@ def _told(store: Store, run: runs.Run, before: runs.Run | None, pointing: dict[s
         outcome=run.outcome,
         changed=_changed(before.recipe, run.recipe) if before else {},
         verdict=gates.get("verdict"),
-        reason=gates.get("reason", ""),
+        reason=gates.get("reason") or run.message,
         scores=scores,
         version=run.version,
         aliases=tuple(name for name, number in pointing.items() if number == run.version),
@@ -44,15 +81,14 @@ def _told(store: Store, run: runs.Run, before: runs.Run | None, pointing: dict[s
     )
 
 
-def _judged(store: Store, run: runs.Run) -> tuple[dict[str, Any], tuple[RunScore, ...]]:
-    address = next((stage.address for stage in reversed(run.stages) if stage.verb == "evaluate"), None)
-    manifest = store.find_manifest(address) if address else None
+def _judged(store: Store, address: str) -> Judged | None:
+    manifest = store.find_manifest(address)
     if manifest is None:
-        return {}, ()
+        return None
     gates: dict[str, Any] = json.loads(store.read_file(manifest.artifact, GATES))
     asked = _asked(store, gates)
     rows = [row for row in gates["scores"] if row["against"] == "base"]
-    return gates, tuple(_score(row, asked) for row in rows)
+    return gates, tuple(_score(row, asked.get(row["name"], asked[_ALL])) for row in rows)
 
 
 def _score(row: Row, asked: str) -> RunScore:
@@ -60,19 +96,33 @@ def _score(row: Row, asked: str) -> RunScore:
     return RunScore(**{name: row[name] for name in names}, items=f"{asked} {row['items']}")
 
 
-def _asked(store: Store, gates: dict[str, Any]) -> str:
-    """Tells the questions: scores of other ones are not compared."""
+def _asked(store: Store, gates: dict[str, Any]) -> dict[str, str]:
+    """For each measure a digest of what was asked, and one of all questions: scores of other ones are not compared."""
     try:
-        table = store.table(store.manifest(gates["measured"]["tuned"]).artifact, "answers", ["prompt_sha256"])
+        measured = store.manifest(gates["measured"]["tuned"]).artifact
+        answers = store.table(measured, "answers", ["benchmark", "prompt_sha256"])
+        heldout = store.table(measured, "heldout", ["row_id"])["row_id"].to_pylist()
     except StoreError:
-        return ""
-    return digest(sorted(table["prompt_sha256"].to_pylist()))[:12]
+        return {_ALL: ""}
+    asked: dict[str, list[str]] = {_ALL: answers["prompt_sha256"].to_pylist(), HELDOUT_LOSS: heldout}
+    for row in answers.to_pylist():
+        asked.setdefault(row["benchmark"], []).append(row["prompt_sha256"])
+    return {name: digest(sorted(each))[:12] for name, each in asked.items()}
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
-    changes = changed_fields(before, now)
+    changes = changed_fields(_by_name(before), _by_name(now))
     told = {change.place: f"{_short(change.before)} → {_short(change.after)}" for change in changes[:MOST_CHANGES]}
     return told | ({"more": f"{len(changes) - MOST_CHANGES} other settings"} if len(changes) > MOST_CHANGES else {})
+
+
+def _by_name(value: Any) -> Any:
+    """Lists of named parts, such as sources, as mappings: then a change is told by part and field."""
+    if isinstance(value, dict):
+        return {key: _by_name(each) for key, each in value.items()}
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
+        return {each["name"]: _by_name(each) for each in value}
+    return value
 
 
 def _short(value: Any) -> str:

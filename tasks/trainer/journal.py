@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 
 from tasks.trainer.events import emit
 
+FILE = "journal.json"
+"""The journal's state in each checkpoint."""
+
 METRICS_SCHEMA = pa.schema(
     [
         ("step", pa.int64()),

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from tasks.trainer import resuming
 from tasks.trainer.events import emit
+from tasks.trainer.journal import FILE as JOURNAL
 from tasks.trainer.journal import Journal
 
 
@@ -74,7 +75,7 @@ class Keeper:
         """Go on from a checkpoint; gives the number of steps that are done."""
         resuming.load_weights(self.model, folder)
         resuming.load_optimizer(self.model, self.optimizer.optimizer, folder)
-        self.journal.restore(resuming.read_json(folder, resuming.JOURNAL))
+        self.journal.restore(resuming.read_json(folder, JOURNAL))
         best = self.journal.best()
         self.best_step = None if best is None else best[0]
         self._named = [] if best is None else [best[0]]
@@ -93,5 +94,5 @@ class Keeper:
         if self.accelerator.is_main_process:
             state = self.journal.state()
             step = state["rows"][-1]["step"]
-            resuming.write_json(folder, resuming.JOURNAL, state)
+            resuming.write_json(folder, JOURNAL, state)
             resuming.write_json(folder, resuming.SETTINGS, self.settings | {"step": step})

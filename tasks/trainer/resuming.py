@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-WEIGHTS, OPTIMIZER, JOURNAL, SETTINGS = "trainable.safetensors", "optimizer.pt", "journal.json", "settings.json"
+WEIGHTS, OPTIMIZER, SETTINGS = "trainable.safetensors", "optimizer.pt", "settings.json"
 
 
 def step_folder(checkpoints: Path, step: int) -> Path:
