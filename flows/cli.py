@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def prefect_api(options: argparse.Namespace) -> Iterator[None]:
 
     server = Server()
     try:
-        os.environ["PREFECT_API_URL"] = f"{server.address}/api"
+        os.environ.update(server.client_settings)
         options.ready = server.wait
         try:
             yield
@@ -105,7 +105,7 @@ def _explained(error: Exception) -> tuple[int, str]:
         return REFUSED, str(error)
     if isinstance(error, RecipeError | ResourceError):
         return BAD_USAGE, str(error)
-    if type(error).__module__.split(".")[0] in ("tasks", "flows"):
+    if type(error).__module__.split(".")[0] in ("tasks", "flows", "deployments"):
         return FAILED, str(error)
     words = str(error).strip() or "no further words"
     return FAILED, f"{type(error).__name__}: {words}\nRun again with --debug for the whole trace."
@@ -200,10 +200,34 @@ def _parser() -> argparse.ArgumentParser:
     demo = add("demo", parents=[shared], help="the whole pipeline on made data: a fintech assistant")
     demo.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the data goes (build/demo)")
     demo.add_argument("--preset", choices=["demo", "forgetful"], default="demo", help="which recipe to run")
-    up = add("up", parents=[shared], help="serve Prefect's UI on this machine until Ctrl-C")
-    up.add_argument("--port", type=_port, default=4200, help="where the UI is served (4200)")
+    _add_serving(add, shared)
     add("schema", parents=[shared], help="print the JSON schema of a recipe")
     return parser
+
+
+def _add_serving(add: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    recipes = argparse.ArgumentParser(add_help=False)
+    recipes.add_argument("recipes", nargs="*", type=Path, metavar="RECIPE", help="YAML files that get a retrain each")
+    up = add("up", parents=[recipes, shared], help="run it all on this machine until Ctrl-C: UI, workers, history")
+    up.add_argument("--port", type=_port, default=4200, help="where Prefect's UI is served (4200)")
+    deploy = add("deploy", parents=[recipes, shared], help="set up the Prefect server that PREFECT_API_URL names")
+    deploy.add_argument("--cron", metavar="FIELDS", help="when the recipes retrain if data changed: '0 3 * * *'")
+    deploy.add_argument("--timezone", default="UTC", metavar="ZONE", help="where that is told: Europe/Berlin (UTC)")
+    deploy.add_argument(
+        "--webhook",
+        action=argparse.BooleanOptionalAction,
+        help="tell failures and late schedules to $FETTLE_WEBHOOK_URL (if that is set)",
+    )
+    for kind, doing in (("gpu", "train or measure"), ("cpu", "do neither")):
+        deploy.add_argument(
+            f"--{kind}-slots", type=_slots, metavar="N", help=f"most runs at once that {doing} (as it is)"
+        )
+    history = add("history", parents=[shared], help="list all runs with what they came to")
+    history.add_argument("--html", type=Path, metavar="FILE", help="write them as a page")
+    board = add("board", parents=[shared], help="serve run history, reports and Prometheus metrics until Ctrl-C")
+    board.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (127.0.0.1)")
+    for parser, option in ((up, "--board-port"), (board, "--port")):
+        parser.add_argument(option, type=_port, default=4201, help="where history and metrics are served (4201)")
 
 
 def _add_models(models: argparse.ArgumentParser) -> None:
@@ -243,6 +267,13 @@ def _count(text: str) -> int:
     value = int(text) if text.isdigit() else -1
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is no number from 0 up")
+    return value
+
+
+def _slots(text: str) -> int:
+    value = _count(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("0 would let nothing run; give 1 or more")
     return value
 
 

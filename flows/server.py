@@ -1,20 +1,22 @@
 """A Prefect server of Fettle's own, on loopback, for people who run none.
 
-It lives in a process of its own and ends with the one that started it, however that ends.
+It lives in a process of its own and ends with the one that started it.
 """
 
 import os
-import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-START_SECONDS = 90.0
+from flows.lifeline import Child
+
+SERVER_WORDS, CLIENT_WORDS = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
+"""Environment variables with `user:password`: what a server asks for, and what a client says."""
+
+START_SECONDS = 180.0
 _STARTS = 3
 
 QUIET = {
@@ -44,70 +46,60 @@ def home() -> Path:
 
 
 class Server:
-    """A server process; `address` answers once `wait` has returned."""
+    """A server process; `address` answers once `wait` has returned.
+
+    With `PREFECT_SERVER_API_AUTH_STRING` in the environment it refuses whoever does not say those words.
+    """
 
     def __init__(self, port: int | None = None, *, ui: bool = False) -> None:
-        self.port, self.ui = port or _free_port(), ui
-        if _is_taken(self.port):
-            raise ServerError(f"port {self.port} is taken by another program; give another one with --port")
-        self.log = home() / "prefect" / "server.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._process = self._start()
+        self.port, self.ui = port or free_port(), ui
+        require_free(self.port)
+        self.child = self._start()
 
     @property
     def address(self) -> str:
         """Where the UI is; the API lies below it."""
         return f"http://127.0.0.1:{self.port}"
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    @property
+    def client_settings(self) -> dict[str, str]:
+        """Environment variables that lead a client to this server, and let it in."""
+        words = os.environ.get(SERVER_WORDS)
+        return {"PREFECT_API_URL": f"{self.address}/api"} | ({CLIENT_WORDS: words} if words else {})
+
+    def _start(self) -> Child:
         services = {} if self.ui else {**_FEWER_SERVICES, "PREFECT_SERVER_UI_ENABLED": "false"}
         environment = {**os.environ, **QUIET, **services, "PREFECT_HOME": str(home() / "prefect")}
         # A client's address would make the server call itself elsewhere, its quiet console would empty our log.
         environment.pop("PREFECT_API_URL", None)
         environment.pop("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", None)
         environment["PREFECT_UI_API_URL"] = f"{self.address}/api"
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(self.port)],
-                stdin=subprocess.PIPE,  # its end tells the server that we are gone
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
+        log = home() / "prefect" / "server.log"
+        # Last, so that flow runs that end with us can still say so.
+        return Child("flows.server", str(self.port), log=log, environment=environment, last=True)
 
     def wait(self) -> None:
         """Return when the server answers; raises `ServerError` with the end of its log."""
         deadline, starts = time.monotonic() + START_SECONDS, 1
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if self.child.has_ended:
                 # Two first runs at once may both set up the database, and one of them fails.
                 if starts == _STARTS:
                     break
                 starts += 1
                 self.stop()
-                self._process = self._start()
-            if _answers(f"{self.address}/api/health"):
+                self.child = self._start()
+            if answers(f"{self.address}/api/health"):
                 return
             time.sleep(0.05)
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
         self.stop()
-        raise ServerError(f"Prefect's server did not start on {self.address}; the end of {self.log}:\n{tail}")
+        raise ServerError(
+            f"Prefect's server did not start on {self.address}; the end of {self.child.log}:\n{self.child.last_words}"
+        )
 
     def stop(self) -> None:
         """End the server in order, or at once where it does not go."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def has_ended(self) -> bool:
-        """True once the process is gone."""
-        return self._process.poll() is not None
+        self.child.stop()
 
 
 def require_answer(api_url: str) -> None:
@@ -127,24 +119,26 @@ def require_answer(api_url: str) -> None:
         ) from None
 
 
-def _is_taken(port: int) -> bool:
+def require_free(port: int, option: str = "--port") -> None:
+    """Raise `ServerError` where another program listens on a port of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            return True
-    return False
+            raise ServerError(f"port {port} is taken by another program; give another one with {option}") from None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server of ours says that it is well."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 # always loopback
             return bool(answer.status == 200)
@@ -155,13 +149,6 @@ def _answers(url: str) -> bool:
 def _serve(port: int) -> None:
     import uvicorn
 
-    def end_with_parent() -> None:
-        # Not through sys.stdin, whose lock a thread may not hold when the interpreter ends.
-        while os.read(0, 4096):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,

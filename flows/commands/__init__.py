@@ -20,6 +20,9 @@ MODULES = {
     "models": "publishing",
     "gc": "sweeping",
     "up": "serving",
+    "deploy": "deploying",
+    "history": "history",
+    "board": "history",
     "schema": "describing",
 }
 """Where each command's function lies; it bears the command's name."""

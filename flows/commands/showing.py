@@ -25,10 +25,9 @@ def show(options: argparse.Namespace) -> int:
     is_row = run is None and names_row(options.what) and not _addresses(store, options.what)
     if options.run or options.tokens or is_row:
         return _show_row(store, options)
-    address = run.stages[-1].address if run and run.stages else options.what
     if run is not None and not run.stages:
         raise StoreError(f"run {run.id} made no artifact: {run.message or run.outcome}")
-    node = tree(store, address_of(store, address))
+    node = tree(store, run.stages[-1].address if run else address_of(store, options.what))
     if options.json:
         terminal.answer({"run": run.model_dump() if run else None, "lineage": node.model_dump(mode="json")})
         return DONE
@@ -85,6 +84,7 @@ def address_of(store: Store, text: str) -> str:
     """An artifact's address from an address, or the beginning of a fingerprint or address."""
     matches = _addresses(store, text)
     if len(matches) != 1:
-        found = "nothing" if not matches else f"{len(matches)} artifacts"
+        begun = sum(run.id.startswith(text) for run in runs.recent(store))
+        found = f"{len(matches)} artifacts" if matches else f"{begun} runs" if begun else "nothing"
         raise RecipeError(f"{text} names {found} in {store.uri}; give a run id (`fettle show`) or stage/fingerprint")
     return matches[0]

@@ -1,55 +1,19 @@
-"""Fettle's own Prefect server comes up, answers on loopback, and leaves with whoever started it."""
+"""Fettle's own Prefect server says why it does not start, and leaves with whoever started it."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
-from flows.server import Server, ServerError
-from tests.flows.conftest import REPOSITORY
+from flows.lifeline import comes_true
+from flows.server import Server, ServerError, free_port, require_free
+from tests.flows.conftest import REPOSITORY, in_this_process
 
 pytestmark = pytest.mark.xdist_group("server")  # one worker, and one database set up
-
-
-def processes_of(port: int) -> list[str]:
-    listing = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
-    return [line for line in listing.splitlines() if f"flows.server {port}" in line]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first server sets up its database, and later ones find it."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_up_serves_and_leaves_nothing_behind(stop: signal.Signals, home: Path) -> None:
-    port = 20000 + os.getpid() % 20000
-    environment = {**os.environ, "FETTLE_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "up", "--port", str(port)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == f"Prefect UI   http://127.0.0.1:{port}"
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=10) as answer:
-        assert answer.status == 200
-    process.send_signal(stop)
-    code = process.wait(timeout=30)
-    process.stdout.close()
-    assert code == (0 if stop != signal.SIGKILL else -signal.SIGKILL)
-    deadline = time.monotonic() + 15
-    while processes_of(port) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert processes_of(port) == []
-    assert list((home / "prefect").glob("prefect.db*"))
 
 
 def test_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,4 +24,45 @@ def test_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.M
     server = Server()
     with pytest.raises(ServerError, match=r"did not start(.|\n)*not a database"):
         server.wait()
-    assert server.has_ended
+    assert server.child.has_ended
+
+
+def test_taken_port_is_named_with_the_option_that_changes_it() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"port {port} is taken by another program; .* --board-port"):
+            require_free(port, "--board-port")
+    require_free(free_port())
+
+
+def test_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Even one that nobody ever signals: it only notices that its parent is gone."""
+    (tmp_path / "waiting.py").write_text("import time\ntime.sleep(600)\n")
+    script = (
+        "import pathlib, time; from flows.lifeline import Child; "
+        "print(Child('waiting', log=pathlib.Path('log')).pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{tmp_path}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    assert child.is_running()
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    assert comes_true(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_deploy_needs_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FETTLE_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    answer = in_this_process(("deploy",))
+    assert answer.code == 1
+    assert "PREFECT_API_URL is not set" in answer.err
+    assert "fettle up" in answer.err
