@@ -15,14 +15,15 @@ def show_forecast(told: Forecast, settings: TrainingConfig) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text, style in _lines(told, settings):
+    for name, text, style in forecast_lines(told, settings):
         table.add_row(name, Text(text, style=style))
     terminal.console.print()
     terminal.console.print("training", style="bold")
     terminal.console.print(table, soft_wrap=False)
 
 
-def _lines(told: Forecast, settings: TrainingConfig) -> list[tuple[str, str, str]]:
+def forecast_lines(told: Forecast, settings: TrainingConfig) -> list[tuple[str, str, str]]:
+    """Name, text and colour of each line."""
     lines = [("model", _model(told), ""), ("data", _data(told, settings), ""), ("memory", _memory(told), "")]
     if told.fits is False:
         lines.append(("", _too_large(told), "red"))

@@ -7,8 +7,8 @@ what that gives: equal rows leave it cached. The reasons come from the manifest 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from flows.finetune import pipeline
 from flows.forecast import Forecast, forecast
+from flows.pipeline import pipeline
 from flows.recipe import Inputs, Recipe
 from tasks.artifacts import runs
 from tasks.artifacts.errors import CorruptArtifactError

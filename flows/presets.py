@@ -7,11 +7,7 @@ from typing import Any
 
 import yaml
 
-_FOLDERS = (
-    Path(__file__).resolve().parents[1] / "deployments" / "presets",
-    Path(__file__).resolve().parent / "presets",
-)
-"""In a checkout presets lie under deployments, in an installed package beside the flows."""
+_FOLDER = Path(__file__).resolve().parents[1] / "deployments" / "presets"
 
 
 class PresetError(ValueError):
@@ -46,10 +42,9 @@ def with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _files() -> list[Path]:
-    folder = next((each for each in _FOLDERS if each.is_dir()), None)
-    if folder is None:
+    if not _FOLDER.is_dir():
         raise PresetError("no presets were installed with Fettle; install it again")
-    return sorted(folder.glob("*.yaml"))
+    return sorted(_FOLDER.glob("*.yaml"))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from flows.errors import RecipeError
 from flows.hub import hub_dataset, is_hub_name
 from flows.presets import PresetError, with_preset
+from flows.recurring import RetrainingConfig
 from flows.server import home
 from tasks.algorithms.embedding import EMBEDDING_FILES
 from tasks.artifacts.resource import MODEL_FILES, TOKENIZER_FILES, Resource, ResourceError, read_resource
@@ -59,6 +60,18 @@ class Recipe(Config):
     """What is measured, and what the gate allows."""
     publication: PublicationConfig = PublicationConfig()
     """What becomes of a model that the gate lets through."""
+    retraining: RetrainingConfig = RetrainingConfig()
+    """When it is trained again by itself, where `retrain` is scheduled."""
+
+    @model_validator(mode="after")
+    def _budget_has_a_price(self) -> "Recipe":
+        budget = self.retraining.monthly_budget
+        if budget is not None and self.training.cost.price_per_device_hour is None:
+            raise ValueError(
+                f"retraining.monthly_budget is {budget:g}, but no price is known; set "
+                "training.cost.price_per_device_hour, too"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Recipe":
@@ -246,10 +259,10 @@ def _locate(location: Sequence[str | int]) -> tuple[str, list[str]]:
     path, siblings = [], list(node["properties"])
     for step in location:
         node = _resolved(schema, node)
-        kinds = node.get("discriminator", {}).get("mapping", {})
-        if step in kinds:
+        shapes = {_resolved(schema, shape).get("title"): shape for shape in node.get("anyOf", ())}
+        if step in shapes:
             # Which of several shapes was meant: told by the value of a field, and no field itself.
-            node = {"$ref": kinds[step]}
+            node = shapes[step]
             continue
         siblings = list(node.get("properties", {}))
         node = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
@@ -324,10 +337,8 @@ def find_inputs(recipe: Recipe, *, to_run: bool = True) -> Inputs:
     semantic, start_from, judge = recipe.deduplication.semantic, _start_from(recipe), recipe.evaluation.judge
     return Inputs(
         sources=tuple(_source(source) for source in recipe.sources),
-        benchmarks=tuple(_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
-        base_model=converted(
-            _model("base_model", recipe.base_model, MODEL_FILES, needs_weights=to_run), home() / "tokenizers"
-        ),
+        benchmarks=tuple(find_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
+        base_model=find_model("base_model", recipe.base_model, needs_weights=to_run),
         embedding=semantic and _model("deduplication.semantic.model", semantic.model, EMBEDDING_FILES),
         adapter=start_from and _model("training.method.start_from", start_from, ADAPTER_FILES),
         judging_model=_model("evaluation.judge.model", judge.model, MODEL_FILES) if judge and judge.model else None,
@@ -345,7 +356,8 @@ def _source(source: Source) -> Resource:
     return read_resource(source.uri, facts=source.reading())
 
 
-def _benchmark(benchmark: BenchmarkSource) -> Resource:
+def find_benchmark(benchmark: BenchmarkSource) -> Resource:
+    """A benchmark's files, and how they are read."""
     if is_hub_name(benchmark.uri):
         found = hub_dataset(benchmark.uri, benchmark.reading(), benchmark.splits())
     else:
@@ -354,11 +366,22 @@ def _benchmark(benchmark: BenchmarkSource) -> Resource:
     return found
 
 
+def find_model(field: str, name: str, *, needs_weights: bool = True) -> Resource:
+    """A model in a folder or on the Hub, with a tokenizer that can be read without running code."""
+    return converted(_model(field, name, MODEL_FILES, needs_weights=needs_weights), home() / "tokenizers")
+
+
 def _model(field: str, name: str, patterns: Sequence[str], *, needs_weights: bool = True) -> Resource:
     folder = name if Path(name).is_dir() else _download(field, name, patterns)
     model = read_resource(folder, patterns=patterns)
     if needs_weights and not any(file.endswith(".safetensors") for file in model.files):
         raise ResourceError(f"{name} holds no safetensors; other weight files can run code and are not loaded")
+    # transformers would put it on the weights unasked, and the model's digest knows nothing of it.
+    if patterns == MODEL_FILES and (model.folder / ADAPTER_CONFIG).exists():
+        raise ResourceError(
+            f"{field} is {name}, which holds {ADAPTER_CONFIG} beside the model, by which an adapter would be loaded "
+            "with it; move the adapter's files into a folder of their own, or merge the adapter into the weights"
+        )
     return model
 
 

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol
 
+import httpx
 from prefect import Task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
@@ -320,6 +321,10 @@ class _ProgressArtifact:
         self.id: Any = None
 
     def show(self, share: float, description: str) -> None:
+        with for_people():
+            self._show(share, description)
+
+    def _show(self, share: float, description: str) -> None:
         now = time.monotonic()
         if now - self.last < self.seconds_between_updates and (share < 1 or self.id is None):
             return
@@ -329,6 +334,15 @@ class _ProgressArtifact:
             self.id = create_progress_artifact(percent, key=f"{self.stage.name}-progress", description=description)
         else:
             update_progress_artifact(self.id, percent, description=description)
+
+
+@contextmanager
+def for_people() -> Iterator[None]:
+    """What only shows something is left out where Prefect's server does not take it: hours of work are worth more."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        logger().warning("Prefect's server did not take a page of this run: %s", error)
 
 
 def _show_counts(current: Stage[Any], artifact: Artifact, store: Store) -> None:
@@ -343,7 +357,8 @@ def _show_counts(current: Stage[Any], artifact: Artifact, store: Store) -> None:
     for name, value in store.manifest(artifact).facts.items():
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
             text += f"\n\n### {name}\n\n{markdown_table(value)}"
-    create_markdown_artifact(text, key=current.name, description=f"{current.verb}: rows read, kept and dropped")
+    with for_people():
+        create_markdown_artifact(text, key=current.name, description=f"{current.verb}: rows read, kept and dropped")
 
 
 def logger() -> logging.Logger | logging.LoggerAdapter[Any]:

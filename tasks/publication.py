@@ -4,6 +4,7 @@
 """
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from tasks.artifacts.lineage import ancestors
 from tasks.artifacts.manifest import Artifact, Counts
@@ -29,7 +30,8 @@ def publish(out: Attempt, about: About, trained: Artifact, evaluated: Artifact, 
     out.facts["verdict"] = facts.outcome.verdict
 
 
-@task(name="register", task_run_name="register {name}", **RETRY_RULE)
+# A store holds connections, of which no cache key can be made.
+@task(name="register", task_run_name="register {name}", cache_policy=NO_CACHE, **RETRY_RULE)
 def register(
     store: Store,
     config: PublicationConfig,

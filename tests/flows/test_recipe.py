@@ -1,5 +1,6 @@
 """Recipes are read strictly and told off in words."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from flows.errors import RecipeError
 from flows.recipe import find_inputs, load_recipe
 from tasks.artifacts.resource import ResourceError
 from tasks.benchmarks import KINDS
-from tests.flows.conftest import RECIPE
+from tests.flows.conftest import BASE_MODEL, RECIPE
 
 
 def written(folder: Path, text: str) -> Path:
@@ -139,6 +140,20 @@ def test_base_model_must_be_safe_and_there(workplace: Path, tmp_path: Path) -> N
     recipe = load_recipe(written(workplace, yaml.safe_dump(document)))
     with pytest.raises(ResourceError, match="holds no safetensors"):
         find_inputs(recipe)
+
+
+def test_a_model_with_an_adapter_beside_it_is_refused_before_any_work(workplace: Path, tmp_path: Path) -> None:
+    model = tmp_path / "adapted"
+    shutil.copytree(BASE_MODEL, model)
+    given = [f"base_model={model}", f"evaluation.judge={{model: {model}}}"]
+    find_inputs(load_recipe(workplace / "recipe.yaml", given))
+    (model / "adapter_config.json").write_text("{}")
+    words = r"is .*adapted, which holds adapter_config\.json beside the model, by which an adapter would be loaded"
+    for setting, field in zip(given, ("base_model", r"evaluation\.judge\.model"), strict=True):
+        recipe = load_recipe(workplace / "recipe.yaml", [setting])
+        for to_run in (True, False):
+            with pytest.raises(ResourceError, match=f"{field} {words}"):
+                find_inputs(recipe, to_run=to_run)
 
 
 def test_the_model_for_semantic_duplicates_begins_at_the_recipe_too(workplace: Path) -> None:
