@@ -1,6 +1,8 @@
 """People rate the demo's answers, and the report tells of it."""
 
 import csv
+import html
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,18 @@ def test_ratings_stand_in_the_report(cold: Finished, place: Place, tmp_path: Pat
     assert "40 of 40 prompts by rater-7" in entered.out
     assert place.run("report", "--output", str(page)).code == 0
     assert "rater-7" in page.read_text()
+
+
+def test_the_report_tells_the_version_and_a_recipe_that_runs(cold: Finished, place: Place, tmp_path: Path) -> None:
+    assert cold.code == 0
+    page, again = tmp_path / "report.html", tmp_path / "again.yaml"
+    assert place.run("report", "--output", str(page)).code == 0
+    text = page.read_text()
+    assert "published as version <b>" in text
+    told = re.search(r"<summary>The recipe</summary><pre>(.*?)</pre>", text, re.DOTALL)
+    assert told is not None
+    again.write_text(html.unescape(told[1]))
+    assert place.run("plan", str(again)).code == 0
 
 
 def test_a_sheet_with_a_wrong_rating_is_refused_by_row(cold: Finished, place: Place, tmp_path: Path) -> None:
