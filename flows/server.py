@@ -32,6 +32,14 @@ _FEWER_SERVICES = {
 }
 """What a server that lives for one run has no use for."""
 
+_LASTING = {
+    # Ended flow runs go after 90 days, their events after 7.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    # After a night without a server it still knows for which runs' signs of life it waited.
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+}
+"""What a server that stays needs besides; the user's own settings go first."""
+
 
 class ServerError(Exception):
     """The server did not start."""
@@ -68,8 +76,9 @@ class Server:
         return {"PREFECT_API_URL": f"{self.address}/api"} | ({CLIENT_WORDS: words} if words else {})
 
     def _start(self) -> Child:
+        lasting = _LASTING if self.ui else {}
         services = {} if self.ui else {**_FEWER_SERVICES, "PREFECT_SERVER_UI_ENABLED": "false"}
-        environment = {**os.environ, **QUIET, **services, "PREFECT_HOME": str(home() / "prefect")}
+        environment = {**lasting, **os.environ, **QUIET, **services, "PREFECT_HOME": str(home() / "prefect")}
         # A client's address would make the server call itself elsewhere, its quiet console would empty our log.
         environment.pop("PREFECT_API_URL", None)
         environment.pop("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", None)

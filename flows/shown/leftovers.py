@@ -1,5 +1,6 @@
 """What a killed process left of a run that is started again."""
 
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -10,7 +11,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
@@ -24,7 +25,7 @@ def settle_leftovers() -> None:
         return
     of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run.id)]))
     running = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.RUNNING])))
-    crashed = Crashed(message="its process ended with an earlier attempt of this run")
+    crashed: State[Any] = Crashed(message="its process ended with an earlier attempt of this run")
     with get_client(sync_client=True) as client:
         for left in client.read_task_runs(flow_run_filter=of_this_run, task_run_filter=running):
             client.set_task_run_state(left.id, crashed, force=True)

@@ -44,7 +44,9 @@ def latest_run(server: Server, task_runs: int = 11) -> tuple[Any, list[Any], lis
 def test_cached_stages_are_cached_in_prefect_too(fettle: Fettle, store: Path, server: Server) -> None:
     assert fettle("run", "recipe.yaml", "--store", str(store)).code == 0
     run, tasks, artifacts, _logs = latest_run(server)
-    assert run.name == "small on ./base_model"
+    # The finished store's run read the same data from elsewhere.
+    assert run.name == "small on ./base_model: evaluation.benchmarks changed, sources changed"
+    assert run.state.name == "Published"
     assert run.state.is_completed()
     states = {task.name: task.state.name for task in tasks}
     assert states.pop("register small") == "Completed"
@@ -54,6 +56,7 @@ def test_cached_stages_are_cached_in_prefect_too(fettle: Fettle, store: Path, se
     }  # fmt: skip
     keys = {artifact.key for artifact in artifacts}
     assert keys >= {"ingestion", "curation", "deduplication", "mixing", "tokenization", "training", "gate"}
+    assert keys >= {"plan", "loss", "verdict", "benchmarks", "report"}
     curation = next(artifact for artifact in artifacts if artifact.key == "curation")
     assert "| read |" in curation.data
     assert "truncated" in curation.data
