@@ -39,7 +39,7 @@ class Recipe(Config):
     """A fine-tuning run, from sources to a published model. Only the first three fields have no default."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)
-    """What the model is called when it is published."""
+    """What the model is called when it is published: lower-case letters, digits and dashes."""
     base_model: str = Field(min_length=1)
     """A folder with a model in the transformers layout, or a name on the Hub."""
     sources: tuple[Source, ...] = Field(min_length=1)

@@ -50,7 +50,7 @@ class Source(Config):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """What the source is called in tables and reports."""
     uri: str = Field(min_length=1)
-    """A file, a folder, a glob, or an `s3://` address; relative paths begin at the recipe file."""
+    """A file, a folder, a glob, or an `s3://` address; relative paths begin at the recipe file, forms want whole."""
     role: Role = "domain"
     """The part the source plays in the mixture."""
     format: FormatName | None = None

@@ -11,13 +11,13 @@ def score_rows(scores: Iterable[ScoreFacts]) -> list[dict[str, object]]:
     return [
         {
             "measure": score.name,
+            "against": score.against,
             "verdict": score.verdict,
             "before": wording.score(score.base, score.unit),
             "tuned": wording.score(score.tuned, score.unit),
             "change": wording.change(score.difference, score.unit),
             "interval": wording.interval(score.low, score.high, score.unit),
             "items": score.items,
-            "against": score.against,
         }
         for score in scores
     ]
