@@ -3,9 +3,11 @@
 It lives in a process of its own and ends with the one that started it.
 """
 
+import gc
 import os
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +41,9 @@ _LASTING = {
     "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
 }
 """What a server that stays needs besides; the user's own settings go first."""
+
+
+_SECONDS_BETWEEN_COLLECTIONS = 5.0
 
 
 class ServerError(Exception):
@@ -155,9 +160,27 @@ def answers(url: str) -> bool:
         return False
 
 
+def _collect_garbage_apart() -> None:
+    """Let no cyclic garbage be collected in the thread of the event loop.
+
+    There it finalises cursors of SQLite connections that other threads work with. While such a thread waits for the
+    database's lock, the finaliser waits for the thread; and whoever holds the lock waits for the event loop. Nothing
+    moved then until SQLite gave up after a minute, with "database is locked".
+    """
+
+    def collect() -> None:
+        while True:
+            time.sleep(_SECONDS_BETWEEN_COLLECTIONS)
+            gc.collect()
+
+    gc.disable()
+    threading.Thread(target=collect, name="garbage", daemon=True).start()
+
+
 def _serve(port: int) -> None:
     import uvicorn
 
+    _collect_garbage_apart()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,

@@ -95,14 +95,14 @@ def test_the_way_leads_to_a_scheduled_retraining(up: dict[str, str], place: Plac
 
 
 def read(environment: dict[str, str], deployment: str) -> Any:
-    answer = httpx.get(f"{environment['PREFECT_API_URL']}/deployments/name/{deployment}")
+    answer = httpx.get(f"{environment['PREFECT_API_URL']}/deployments/name/{deployment}", timeout=60)
     answer.raise_for_status()
     return answer.json()
 
 
 def runs_of(environment: dict[str, str], deployment_id: str, state: str) -> list[Any]:
     asked = {"deployments": {"id": {"any_": [deployment_id]}}, "flow_runs": {"state": {"name": {"any_": [state]}}}}
-    answer = httpx.post(f"{environment['PREFECT_API_URL']}/flow_runs/filter", json=asked)
+    answer = httpx.post(f"{environment['PREFECT_API_URL']}/flow_runs/filter", json=asked, timeout=60)
     answer.raise_for_status()
     found: list[Any] = answer.json()
     return found

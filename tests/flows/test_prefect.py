@@ -90,6 +90,7 @@ def test_passing_fault_of_the_store_is_retried(
     assert mix.run_count == 2
 
 
+@pytest.mark.soak
 def test_trainer_speaks_through_the_run(fettle: Fettle, store: Path, server: Server) -> None:
     answer = fettle("run", "recipe.yaml", "--store", str(store), "--set", "training.learning_rate=0.95")
     assert answer.code == 1, answer.out

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtu
 
 DATA = REPOSITORY.parent / "shared" / "data"
 RECIPE = REPOSITORY / "tests" / "flows" / "real_data.yaml"
-ROWS = 600
+ROWS = 2000
 """Of each source; the data stages have a test of their own on all rows."""
 
 
@@ -29,6 +29,7 @@ def first_rows(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data: {DATA} is absent")
 def test_real_data_run_to_a_verdict_and_every_row_is_followed(fettle: Fettle, tmp_path: Path) -> None:
     answer = fettle(

@@ -22,8 +22,8 @@ STAGES = [
     "publication",
 ]  # fmt: skip
 DATA = STAGES[:5]
-KINDS = ("ingestion", "training", "publication")
-"""A stage of rows, one with a process of its own, and the last one."""
+KINDS = ("training",)
+"""What has finished stages before it, a process of its own, and stages behind it."""
 
 
 def contents(store: Store, stages: list[str]) -> dict[str, str]:

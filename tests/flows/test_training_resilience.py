@@ -137,6 +137,7 @@ def test_polite_kill_then_another_machine_gives_the_same_bits(
     assert newest(store) == -1
 
 
+@pytest.mark.soak
 def test_whole_machine_lost_at_any_moment_gives_the_same_bits(
     environment: dict[str, str], bucket: str, tmp_path: Path, undisturbed: dict[str, Outcome]
 ) -> None:

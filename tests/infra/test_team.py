@@ -15,7 +15,8 @@ from tasks.artifacts.store import Store
 from tests.infra.teamwork import TRAINER, HardDay, Teamwork, until, words
 from tests.servers.services import REPOSITORY
 
-pytestmark = pytest.mark.xdist_group("team")  # one worker, as the services are started once a worker
+# One worker, as the services are started once a worker.
+pytestmark = [pytest.mark.xdist_group("team"), pytest.mark.soak]
 
 FAULTS = ("database is locked", "deadlock", "QueuePool limit", "too many clients", "ServiceUnavailable")
 """What a server says that loses requests."""
@@ -51,7 +52,7 @@ def test_server_takes_the_job_template_of_a_pool(pool: str, work: Teamwork) -> N
         work.team.ask("/work_pools/", body | {"name": f"{name}-broken"})
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [20])
 def test_small_runs_at_once_lose_nothing(number: int, work: Teamwork, finished: Path, tmp_path: Path) -> None:
     stores = [tmp_path / f"store-{each}" for each in range(number)]
     for folder in stores:
@@ -120,7 +121,6 @@ VICTIMS: dict[str, Callable[[Teamwork], None]] = {
 }
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_run_ends_whatever_is_killed(victim: str, work: Teamwork, untrained: Path) -> None:
     run = work.run(str(untrained))
@@ -129,7 +129,6 @@ def test_run_ends_whatever_is_killed(victim: str, work: Teamwork, untrained: Pat
     ends_and_has_trained_once(work, run, str(untrained))
 
 
-@pytest.mark.soak
 def test_run_ends_when_the_store_is_killed(work: Teamwork, untrained: Path, bucket: str) -> None:
     store = Store(f"{bucket}/store")
     for path in untrained.rglob("*"):

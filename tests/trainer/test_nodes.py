@@ -74,6 +74,7 @@ def losses(output: Path) -> list[float]:
     return [each for name in ("loss", "heldout_loss") for each in metrics[name] if each is not None]
 
 
+@pytest.mark.soak
 def test_two_machines_give_the_losses_of_one(job: TrainingJob, endpoint: str, tmp_path: Path) -> None:
     train(job)
     told: dict[str, Any] = {"nodes": 2, "rendezvous": endpoint, "watching": Watching(checkpoint_minutes=0)}

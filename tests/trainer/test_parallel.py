@@ -100,6 +100,7 @@ def test_two_processes_give_the_losses_of_one(job: TrainingJob, parallel: str, m
     assert torch.allclose(*logits, atol=1e-3)
 
 
+@pytest.mark.soak
 def test_a_run_of_two_processes_resumes_as_one(job: TrainingJob, tmp_path: Path) -> None:
     """And with FSDP as with DDP: checkpoints do not tell how many wrote them."""
     train(job)
