@@ -5,15 +5,21 @@ from prefect.artifacts import create_markdown_artifact
 from flows.forecast_shown import forecast_lines
 from flows.planning import Step, foretell
 from flows.recipe import Inputs, Recipe
+from tasks.artifacts.errors import StoreError
 from tasks.artifacts.store import Store
-from tasks.caching import for_people
+from tasks.caching import for_people, logger
 from tasks.reporting import wording
 from tasks.reporting.tables import escape_markdown, markdown_table
 
 
 def show_plan(recipe: Recipe, inputs: Inputs, store: Store) -> None:
     """Foretell the run's stages and show them; computes nothing."""
-    steps = foretell(recipe, inputs, store)
+    try:
+        steps = foretell(recipe, inputs, store)
+    except StoreError as error:
+        # The stages retry what the store does; a page for people is no reason to end the run.
+        logger().warning("the plan cannot be shown: %s", error)
+        return
     with for_people():
         create_markdown_artifact(_page(recipe, steps), key="plan", description=in_a_sentence(steps))
 

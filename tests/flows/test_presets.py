@@ -101,13 +101,13 @@ def test_a_fault_beside_a_preset_is_still_found(tmp_path: Path) -> None:
 
 
 def test_presets_come_with_the_package(tmp_path: Path) -> None:
-    """Laid out as an installed wheel is: the flows with the presets beside them, and no deployments."""
+    """Laid out as an installed wheel is: the packages side by side."""
     site = tmp_path / "site"
     flows = site / "flows"
     flows.mkdir(parents=True)
     for name in ("__init__.py", "presets.py"):
         (flows / name).write_bytes((REPOSITORY / "flows" / name).read_bytes())
-    (flows / "presets").symlink_to(REPOSITORY / "deployments" / "presets")
+    (site / "deployments").symlink_to(REPOSITORY / "deployments")
     code = "import flows.presets as p; print(p.__file__, *p.preset_names())"
     answer = subprocess.run(
         [sys.executable, "-c", code],
