@@ -1,6 +1,5 @@
 """History and report in a real browser, as the board serves them: under its headers, silent, as wide as the window."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from flows.board.service import Board, service
 from flows.board.serving import listening
 from tasks.artifacts.store import Store
 from tests.board.made import make
-from tests.reporting.test_browser import NAMES, OVERFLOW, QUIET
+from tests.reporting.test_browser import OVERFLOW
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,17 +22,6 @@ pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 """Kept by CI, for people to look at."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        pytest.skip(f"no browser on PATH; install one of {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
 """A source that hangs, fails or is slow: the scrape answers, and says so."""
 
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +13,10 @@ import pytest
 from prometheus_client.core import Metric
 
 from flows.board.metrics import Samples
-from flows.board.service import Board
 from flows.board.sources import Source, gather
 from tasks.artifacts.store import Store
-from tests.board.exposed import scrape
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def well(samples: Samples) -> None:
@@ -88,12 +91,28 @@ def test_a_source_that_fails_is_down_until_it_answers_and_the_log_tells_each_onc
     ]
 
 
-def test_prefects_api_that_is_not_there_is_down_and_the_store_is_not(
-    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    # Long enough to import prefect on a busy machine: it is to be refused, not late.
-    told = scrape(Board(store, patience_seconds=60))
-    assert told.of("fettle_up") == {("prefect",): 0, ("store",): 1}
-    assert not told.of("fettle_workers")
+SCRAPED = """
+import sys
+from flows.board.service import Board
+from tasks.artifacts.store import Store
+from tests.board.exposed import scrape
+
+# Long enough to import prefect on a busy machine: it is to be refused, not late.
+told = scrape(Board(Store(sys.argv[1]), patience_seconds=60))
+assert told.of("fettle_up") == {("prefect",): 0, ("store",): 1}, told.of("fettle_up")
+assert not told.of("fettle_workers")
+"""
+
+
+def test_prefects_api_that_is_not_there_is_down_and_the_store_is_not(store: Store, tmp_path: Path) -> None:
+    """In a process of its own, as prefect reads its settings once a process."""
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": "http://127.0.0.1:1/api",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRAPED, store.uri], env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr

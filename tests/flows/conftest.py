@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from flows.cli import main
 from flows.demo.corpus import write_corpus
@@ -158,20 +159,28 @@ def in_this_process(arguments: tuple[str, ...]) -> Answer:
 
 @pytest.fixture(scope="session")
 def finished_store(corpus: Path, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store after one undisturbed run; copy it before changing it."""
-    folder = tmp_path_factory.mktemp("finished")
-    shutil.copytree(corpus, folder / "workplace")
-    recipe = folder / "workplace" / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(RECIPE))
-    answer = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", str(recipe), "--store", str(folder / "store"), "--json"],
-        env={**os.environ, "PREFECT_API_URL": f"{server.address}/api", "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
+    """The store after one undisturbed run, which the workers share; copy it before changing it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= "finished"
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / "store").exists():
+            return folder / "store"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(corpus, folder / "workplace")
+        recipe = folder / "workplace" / "recipe.yaml"
+        recipe.write_text(yaml.safe_dump(RECIPE))
+        answer = subprocess.run(
+            [sys.executable, "-m", "flows.cli", "run", str(recipe), "--store", str(folder / "running"), "--json"],
+            env={**os.environ, "PREFECT_API_URL": f"{server.address}/api", "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stderr
+        (folder / "running").rename(folder / "store")
     return folder / "store"
 
 

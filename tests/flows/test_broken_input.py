@@ -8,7 +8,7 @@ import yaml
 from tests.broken.files import CASES
 from tests.flows.conftest import Fettle
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-broken_input")  # one worker, as a server is started for each
 
 NAMES = (
     "a Parquet cut in its footer",

@@ -26,7 +26,6 @@ from tasks.artifacts import aliases, registry
 from tasks.artifacts.approvals import approval
 from tasks.artifacts.store import Store
 from tests.flows.conftest import BASE_MODEL, REPOSITORY
-from tests.reporting.test_browser import NAMES, QUIET
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -114,17 +113,6 @@ def comes(find: Callable[[], Any]) -> Any:
 
 def suitable(answer: httpx.Response) -> httpx.Response | None:
     return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        pytest.skip(f"no browser on PATH; install one of {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=executable, args=QUIET)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

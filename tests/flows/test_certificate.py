@@ -27,7 +27,7 @@ from tasks.tokenization import TokenizationConfig, tokenize
 from tests.flows.conftest import Fettle
 from tests.stages.making import benchmark, byte_level, pair, prose, source, tokenizer_files
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-certificate")  # one worker, as a server is started for each
 
 QUESTION = "Which of the seven northern harbours was opened by the old queen in the rainy spring?"
 FIRST = pair(f"Please tell me about {prose(1, 40)}?", f"It is {prose(2, 60)}.")

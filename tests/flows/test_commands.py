@@ -13,7 +13,7 @@ from tasks.artifacts.store import Store
 from tests.flows.conftest import Fettle, in_this_process
 from tests.flows.following import assert_every_row_is_followed
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-commands")  # one worker, as a server is started for each
 
 
 def test_cached_run_shows_every_stage_and_publishes_once(fettle: Fettle, store: Path) -> None:

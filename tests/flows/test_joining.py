@@ -9,7 +9,7 @@ from tasks.artifacts.store import Store
 from tests.flows.conftest import Fettle
 from tests.trainer.test_nodes import free_endpoint
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-joining")  # one worker, as a server is started for each
 
 
 def joined(endpoint: str) -> list[str]:

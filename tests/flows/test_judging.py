@@ -22,7 +22,7 @@ from tests.flows.conftest import RECIPE, Fettle
 from tests.judging.judges import by_length, judge
 from tests.servers.chat_completions import ChatServer
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-judging")  # one worker, as a server is started for each
 
 KEY = "sk-very-secret-0123456789"
 

@@ -26,7 +26,7 @@ from tasks.benchmarks import BenchmarkSource
 from tasks.gate_record import GateRefusedError
 from tests.flows.conftest import BASE_MODEL
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-other_flows")  # one worker, as a server is started for each
 
 
 @pytest.fixture

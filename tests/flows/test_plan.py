@@ -12,7 +12,7 @@ from tests.configurations import QWEN_7B
 from tests.flows.conftest import Fettle
 from tests.stages.making import CHATML, byte_level, tokenizer_files
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-plan")  # one worker, as a server is started for each
 
 ALL = [
     "ingest", "curate", "deduplicate", "mix", "tokenize", "train", "measure", "measure", "evaluate", "publish",

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tasks.artifacts.store import Store
 from tests.flows.conftest import Fettle
 from tests.servers.faults import FaultProxy
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-prefect")  # one worker, as a server is started for each
 
 
 def latest_run(server: Server, task_runs: int = 11) -> tuple[Any, list[Any], list[Any], list[Any]]:
@@ -76,11 +77,12 @@ def test_failure_is_not_retried_when_the_data_are_bad(fettle: Fettle, store: Pat
 def test_passing_fault_of_the_store_is_retried(
     fettle: Fettle, store: Path, server: Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:
+    shutil.rmtree(store / "mixing")
     opened = Store(f"{bucket}/store")
     for path in sorted(each for each in store.rglob("*") if each.is_file()):
         opened.files.upload(path.relative_to(store).as_posix(), path)
     # The client tries each request three times; more failures than that reach the stage.
-    fault_proxy.fail("error500", key="/mixing/", times=7)
+    fault_proxy.fail("error500", method="PUT", key="/mixing/", times=4)
     variables = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     answer = fettle("run", "recipe.yaml", "--store", f"{bucket}/store", FETTLE_RETRY_DELAYS_SECONDS="0.5", **variables)
     assert answer.code == 0, answer.err

@@ -11,7 +11,7 @@ from tasks.artifacts.store import Store
 from tests.flows.conftest import REPOSITORY, Fettle
 from tests.flows.following import assert_every_row_is_followed
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-real_data")  # one worker, as a server is started for each
 
 DATA = REPOSITORY.parent / "shared" / "data"
 RECIPE = REPOSITORY / "tests" / "flows" / "real_data.yaml"

@@ -15,7 +15,7 @@ from tasks.artifacts.store import Store
 from tests.flows.conftest import REPOSITORY, Fettle
 from tests.servers.faults import FaultProxy
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-resilience")  # one worker, as a server is started for each
 
 STAGES = [
     "ingestion", "curation", "deduplication", "mixing", "tokenization", "training", "measurement", "evaluation",
@@ -95,7 +95,9 @@ def test_kill_in_stages_of_every_kind_then_the_same_command(
     answer = fettle("run", "recipe.yaml", "--store", uri, AWS_ENDPOINT_URL=os.environ["AWS_ENDPOINT_URL"])
     assert answer.code == 0, answer.err
     cached = [line.split()[0] for line in answer.err.splitlines() if "cached" in line]
-    assert cached[:8] == ["ingest", "curate", "deduplicate", "mix", "tokenize", "train", "measure", "measure"]
+    finished = ["ingest", "curate", "deduplicate", "mix", "tokenize", "train", "measure", "measure"]
+    finished = finished[: finished.index("train")] if stages[-1] == "training" else finished
+    assert cached[: len(finished)] == finished
     store = Store(uri)
     assert contents(store, DATA) == contents(undisturbed, DATA)
     assert len(contents(store, STAGES)) == len(contents(undisturbed, STAGES))

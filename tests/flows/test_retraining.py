@@ -31,7 +31,7 @@ from tasks.artifacts.store import Store
 from tests.flows.conftest import RECIPE
 from tests.flows.deployed import Deployed, artifacts, asked, due_now, read
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-retraining")  # one worker, as a server is started for each
 
 NEW_ROW = {
     "messages": [

@@ -29,7 +29,7 @@ from tasks.mixing import MixingConfig, mix
 from tasks.tokenization import TokenizationConfig, tokenize
 from tests.stages.making import CHATML, byte_fallback, byte_level, chat, source, tokenizer_files
 
-pytestmark = pytest.mark.xdist_group("flows")  # one worker, as the costly fixtures are made once a worker
+pytestmark = pytest.mark.xdist_group("flows-tokens_shown")  # one worker, as a server is started for each
 
 REWRITING = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"

@@ -59,7 +59,7 @@ def _row(samples: list[dict[str, Any]]) -> dict[str, Any]:
 def config(**settings: Any) -> TrainingConfig:
     """Few steps, with a checkpoint after each; nobody judges what random tokens teach."""
     chosen = {"learning_rate": 1e-3, "epochs": 5.5, "batch_size": 8, "evaluations": 4, "early_stopping": None}
-    watching = {"preflight": False, "checkpoint_minutes": 0, "silence_seconds": 60, **settings.pop("watching", {})}
+    watching = {"preflight": False, "checkpoint_minutes": 0, "silence_seconds": 300, **settings.pop("watching", {})}
     return TrainingConfig.model_validate({**chosen, **settings, "watching": watching})
 
 

@@ -1,6 +1,5 @@
 """The page in a real browser: silent, legible, and as wide as its window."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,15 +22,6 @@ pytestmark = pytest.mark.browser
 
 Scheme = Literal["light", "dark"]
 Runs = tuple[RunFacts, ...]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 OPEN_ALL = "document.querySelectorAll('details').forEach(details => details.open = true)"
 # What a reader of paper would miss: boxes that hide or scroll what they hold.
 CLIPPED = """() => [...document.querySelectorAll('main *')].filter(node => {
@@ -70,17 +60,6 @@ CONTRASTS = """() => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        pytest.skip(f"no browser on PATH; install one of {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

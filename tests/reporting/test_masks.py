@@ -1,8 +1,6 @@
 """The page of the masks: every token seen as what it is, whatever it says."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +12,7 @@ from tasks.algorithms.masks.figures import MaskFigures
 from tasks.reporting.masks import MaskPage, SampleFacts, TokenFacts, pieces, render
 from tests.algorithms.chatml_batches import assistant, batch, user
 from tests.reporting.hostile import ATTACK
-from tests.reporting.test_browser import CONTRASTS, NAMES, OVERFLOW, QUIET
+from tests.reporting.test_browser import CONTRASTS, OVERFLOW
 from tests.stages.making import byte_level
 
 if TYPE_CHECKING:
@@ -144,18 +142,6 @@ def test_hostile_text_is_only_text() -> None:
 
 def test_the_page_is_the_same_each_time() -> None:
     assert render(page()) == render(EXAMPLE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        pytest.skip(f"no browser on PATH; install one of {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=executable, args=QUIET)
-        yield opened
-        opened.close()
 
 
 def visit(browser: "Browser", folder: Path, facts: MaskPage, width: int = 1280, scheme: Scheme = "light") -> "Page":
