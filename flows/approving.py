@@ -6,23 +6,25 @@ then goes on with that answer about that very version, whatever became of the so
 
 from typing import Any, Literal
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State
-from prefect.flow_runs import suspend_flow_run
+from prefect.flow_runs import resume_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.states import Completed
 from pydantic import Field
 
 from flows.errors import Result
-from flows.postponing import own_flow_run
+from flows.postponing import is_of, own_flow_run
 from flows.shown.links import report_link
 from flows.shown.scores import score_rows
 from flows.states import REJECTED
 from tasks.artifacts import aliases, registry, runs
-from tasks.artifacts.approvals import approval
+from tasks.artifacts.approvals import approval, reject
 from tasks.artifacts.registry import Version
 from tasks.artifacts.store import Store
 from tasks.gate_record import read_gates
-from tasks.promotion import PublicationConfig, approve, is_waiting
+from tasks.promotion import PublicationConfig, approve, needs_approval
 from tasks.reporting.gathered import score_facts
 from tasks.reporting.tables import escape_markdown, markdown_table
 
@@ -59,7 +61,7 @@ def awaited(store: Store, model: str) -> Result | None:
         evaluation=version.evaluation,
         version=version.version,
         aliases=tuple(name for name, number in pointing if number == version.version),
-        waiting=is_waiting(store, version),
+        waiting=needs_approval(store, version),
     )
 
 
@@ -84,6 +86,18 @@ def await_approval(store: Store, model: str, result: Result) -> Result | State[A
     return _rejected(store, version, result, answer)
 
 
+def pass_on(store: Store, model: str, version: int, decision: str, *, by: str, note: str) -> list[str]:
+    """Have the runs that wait for a person's word on a version go on with one that was given elsewhere; their names."""
+    suspended = FlowRunFilter.model_validate({"state": {"name": {"any_": ["Suspended"]}}})
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=suspended, limit=200)
+    asked = f"{_KEY}{version}"
+    waiting = [run for run in found if asked in (run.empirical_policy.pause_keys or ()) and is_of(run, model, store)]
+    for run in waiting:
+        resume_flow_run(run.id, run_input={"decision": decision, "by": by, "note": note})
+    return [run.name for run in waiting]
+
+
 def _approved(store: Store, version: Version, result: Result, answer: Decision) -> Result:
     given, published = approve(store, version.model, version.version, by=answer.by.strip(), note=answer.note)
     _note(store, result, "published", f"approved by {given.by}" + (f": {given.note}" if given.note else ""))
@@ -97,6 +111,8 @@ def _rejected(store: Store, version: Version, result: Result, answer: Decision) 
     earlier = approval(store, version)
     if earlier is not None:
         words += f" (but {earlier.by} had approved it by then; a rollback takes it out of use)"
+    else:
+        reject(store, version, by=answer.by.strip(), note=answer.note)
     _note(store, result, "refused", words)
     return Completed(name=REJECTED, message=words, data=result)
 

@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument(
         "--rows", type=_count, default=0, metavar="N", help="list so many rows that entered or left training (0)"
     )
-    _add_models(add("models", parents=[shared], help="list the published models; promote, roll back, approve"))
+    _add_models(add("models", parents=[shared], help="list the published models; promote, roll back, approve, reject"))
     gc = add("gc", parents=[shared], help="remove what crashed runs left and what nothing needs")
     gc.add_argument("--dry-run", action="store_true", help="only list it")
     gc.add_argument("--keep-runs", type=_count, default=10, metavar="N", help="newest runs of each recipe to keep (10)")
@@ -239,16 +239,18 @@ def _add_models(models: argparse.ArgumentParser) -> None:
     promote = verbs.add_parser("promote", parents=[shared], help="let an alias point to a version that passed")
     rollback = verbs.add_parser("rollback", parents=[shared], help="let an alias point to the version before")
     approve = verbs.add_parser("approve", parents=[shared], help="say that a version may be used, as its recipe asks")
-    for parser in (promote, rollback, approve):
+    reject = verbs.add_parser("reject", parents=[shared], help="say that a version may not be used")
+    for parser in (promote, rollback, approve, reject):
         parser.add_argument("name", metavar="NAME", help="the model")
-    for parser in (promote, approve):
+    for parser in (promote, approve, reject):
         parser.add_argument("version", metavar="VERSION", type=_version, help="its number")
     for parser in (promote, rollback):
         parser.add_argument("--alias", default="production", help="which alias moves (production)")
         parser.add_argument("--by", type=_person, metavar="WHO", help="who moves it (the user of this machine)")
         parser.add_argument("--why", default="", metavar="TEXT", help="kept in the alias's history")
-    approve.add_argument("--by", type=_person, required=True, metavar="WHO", help="the person who looked at it")
-    approve.add_argument("--note", default="", metavar="TEXT", help="what the person looked at")
+    for parser, noted in ((approve, "looked at"), (reject, "found wrong")):
+        parser.add_argument("--by", type=_person, required=True, metavar="WHO", help="the person who looked at it")
+        parser.add_argument("--note", default="", metavar="TEXT", help=f"what the person {noted}")
 
 
 def _version(text: str) -> int:

@@ -6,8 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from pydantic import Field
 
-from flows.finetune import DEFAULT_STORE
-from tasks.artifacts.store import Store
+from tasks.artifacts.store import DEFAULT_STORE, Store
 from tasks.artifacts.sweeping import find_garbage, remove
 from tasks.caching import logger
 

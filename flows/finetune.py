@@ -18,12 +18,10 @@ from flows.shown.planned import show_plan
 from flows.shown.stages import Shown
 from flows.states import AWAITING_APPROVAL, PUBLISHED, REFUSED
 from tasks.artifacts import runs
-from tasks.artifacts.store import Store
+from tasks.artifacts.store import DEFAULT_STORE, Store
 from tasks.caching import watched_by
 from tasks.gate_record import GateRefusedError
 from tasks.publication import register
-
-DEFAULT_STORE = "fettle-store"
 
 
 @flow(name="finetune", flow_run_name=run_name)

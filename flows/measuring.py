@@ -11,13 +11,12 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from flows.errors import RecipeError
-from flows.finetune import DEFAULT_STORE
 from flows.recipe import find_benchmark, find_model
 from tasks.algorithms.tokens.encoding import load_encoder
 from tasks.artifacts import aliases, registry
 from tasks.artifacts.manifest import Counts
 from tasks.artifacts.resource import TOKENIZER_FILES, Resource
-from tasks.artifacts.store import Attempt, Store
+from tasks.artifacts.store import DEFAULT_STORE, Attempt, Store
 from tasks.benchmarks import BenchmarkSource
 from tasks.caching import stage
 from tasks.config import Config

@@ -11,6 +11,7 @@ from prefect.exceptions import Pause
 from prefect.states import Completed, Scheduled
 from prefect.utilities.engine import propose_state_sync
 
+from tasks.artifacts.store import DEFAULT_STORE, Store
 from tasks.caching import logger
 
 
@@ -43,6 +44,12 @@ def times_postponed(name: str) -> list[datetime]:
     with get_client(sync_client=True) as client:
         states = client.read_flow_run_states(flow_run.id)
     return sorted(state.timestamp for state in states if state.name == name and state.type == StateType.SCHEDULED)
+
+
+def is_of(run: FlowRun, model: str, store: Store) -> bool:
+    """Whether a run is of a recipe of this name, over this store."""
+    told: dict[str, Any] = run.parameters.get("recipe") or {}
+    return told.get("name") == model and Store(run.parameters.get("store_uri", DEFAULT_STORE)).uri == store.uri
 
 
 def runs_under_way(flows: list[str]) -> list[FlowRun]:

@@ -2,11 +2,10 @@
 
 from prefect import flow
 
-from flows.finetune import DEFAULT_STORE
 from flows.pipeline import prepare
 from flows.recipe import Recipe, find_inputs
 from flows.shown.naming import run_name
-from tasks.artifacts.store import Store
+from tasks.artifacts.store import DEFAULT_STORE, Store
 
 
 @flow(name="data", flow_run_name=run_name)

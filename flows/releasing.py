@@ -5,9 +5,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.finetune import DEFAULT_STORE
 from tasks.artifacts.aliases import Move
-from tasks.artifacts.store import Store
+from tasks.artifacts.store import DEFAULT_STORE, Store
 from tasks.promotion import promote
 from tasks.promotion import rollback as roll_back
 

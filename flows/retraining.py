@@ -10,17 +10,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from prefect import flow
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import ValidationError
 
 from flows.approving import awaited
 from flows.errors import Result
-from flows.finetune import DEFAULT_STORE, carry_out
+from flows.finetune import carry_out
 from flows.forecast import require_sound
 from flows.hub import is_hub_name
 from flows.planning import Step, foretell
-from flows.postponing import postpone, runs_under_way, times_postponed
+from flows.postponing import is_of, postpone, runs_under_way, times_postponed
 from flows.recipe import Inputs, Recipe, find_inputs
 from flows.recurring import device_cost, month_began, night_after, quiet_from
 from flows.shown.naming import run_name
@@ -29,7 +29,7 @@ from flows.states import NIGHT, NOTHING_TO_DO, OVER_BUDGET, OVERTAKEN, QUIET
 from tasks.artifacts import runs
 from tasks.artifacts.filesystem import Files
 from tasks.artifacts.resource import Resource
-from tasks.artifacts.store import Store
+from tasks.artifacts.store import DEFAULT_STORE, Store
 from tasks.caching import watched_by
 from tasks.promotion import PublicationConfig
 from tasks.trainer.launch import TrainerFailed
@@ -102,7 +102,7 @@ def _must_wait(store: Store, recipe: Recipe, inputs: Inputs) -> State[Any] | Non
     """Postpone the run while another one trains this recipe, or while its sources still change."""
     now = datetime.now(UTC)
     for run in runs_under_way(["retrain", "finetune"]):
-        if _is_of(run, recipe, store):
+        if is_of(run, recipe.name, store):
             return postpone(OVERTAKEN, now + _LOOK_AGAIN, f"run {run.name} of this recipe is under way")
     changed = max(filter(None, map(_last_change, inputs.sources)), default=None)
     waiting_since = min(times_postponed(QUIET), default=now)
@@ -111,11 +111,6 @@ def _must_wait(store: Store, recipe: Recipe, inputs: Inputs) -> State[Any] | Non
         return None
     seconds = max(0.0, (now - changed).total_seconds())
     return postpone(QUIET, begin, f"a source changed {seconds:.0f} seconds ago and may not be complete")
-
-
-def _is_of(run: FlowRun, recipe: Recipe, store: Store) -> bool:
-    told: dict[str, Any] = run.parameters.get("recipe") or {}
-    return told.get("name") == recipe.name and Store(run.parameters.get("store_uri", DEFAULT_STORE)).uri == store.uri
 
 
 def _last_change(source: Resource) -> datetime | None:

@@ -8,10 +8,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from tasks.artifacts import aliases, registry
+from tasks.artifacts import aliases, approvals, registry
 from tasks.artifacts.aliases import Move, MovedMeanwhileError
-from tasks.artifacts.approvals import Approval, approval
-from tasks.artifacts.approvals import approve as record_approval
+from tasks.artifacts.approvals import Decision
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.manifest import Artifact, Parent
 from tasks.artifacts.registry import Version
@@ -94,13 +93,13 @@ def rollback(store: Store, model: str, alias: str, *, by: str, why: str) -> Move
     return aliases.move(store, model, alias, number, seen, kind="rollback", by=by, why=why)
 
 
-def approve(store: Store, model: str, number: int, *, by: str, note: str) -> tuple[Approval, Published]:
+def approve(store: Store, model: str, number: int, *, by: str, note: str) -> tuple[Decision, Published]:
     """Record a person's approval of a version that passed, and bring it where its recipe wanted it."""
     version = registry.version(store, model, number)
     terms = _terms(version)
     _require_passed(store, version)
     with registry.local_version(store, version):
-        given = record_approval(store, version, by=by, note=note)
+        given = approvals.approve(store, version, by=by, note=note)
     return given, _bring(store, version, terms, by=by, why=note or "approved")
 
 
@@ -132,9 +131,30 @@ def _rival_of(store: Store, version: Version) -> Parent | None:
     return next((parent for parent in parents if parent.name == "model"), None)
 
 
+def reject(store: Store, model: str, number: int, *, by: str, note: str) -> Decision:
+    """Record that a person does not want a version under its alias; who approves it later overrules that.
+
+    Raises `GateRefusedError` where the recipe asked for nobody's word or somebody has approved it.
+    """
+    version = registry.version(store, model, number)
+    if not needs_approval(store, version):
+        given = approvals.approval(store, version)
+        stands = f"was approved by {given.by}" if given else "waits for nobody's word"
+        raise GateRefusedError(
+            f"version {number} of {model} {stands}, so there is nothing to reject; `fettle models rollback {model}` "
+            "takes it out of use"
+        )
+    return approvals.reject(store, version, by=by, note=note)
+
+
+def needs_approval(store: Store, version: Version) -> bool:
+    """Whether a version may get its alias only after a person's approval, which nobody has given."""
+    return _terms(version).approval is not None and approvals.approval(store, version) is None
+
+
 def is_waiting(store: Store, version: Version) -> bool:
-    """Whether a version still needs a person's approval."""
-    return _terms(version).approval is not None and approval(store, version) is None
+    """Whether a version waits for a person who says yes or no."""
+    return needs_approval(store, version) and approvals.rejection(store, version) is None
 
 
 def _terms(version: Version) -> PublicationConfig:
@@ -151,8 +171,8 @@ def _terms(version: Version) -> PublicationConfig:
 
 def _require_promotable(store: Store, version: Version) -> None:
     _require_passed(store, version)
-    if is_waiting(store, version):
-        raise UnapprovedError(_please_approve(version))
+    if needs_approval(store, version):
+        raise UnapprovedError(_please_approve(store, version))
     with registry.local_version(store, version):
         return
 
@@ -175,7 +195,14 @@ def _require_passed(store: Store, version: Version) -> None:
     require_passed(store, version.evaluation, version.weights, accept_investigate=lenient)
 
 
-def _please_approve(version: Version) -> str:
+def _please_approve(store: Store, version: Version) -> str:
+    said_no = approvals.rejection(store, version)
+    if said_no is not None:
+        note = f": {said_no.note}" if said_no.note else ""
+        return (
+            f"version {version.version} of {version.model} was rejected by {said_no.by}{note}; "
+            f"`fettle models approve {version.model} {version.version} --by NAME` overrules that"
+        )
     return (
         f"version {version.version} of {version.model} waits for a person's approval; "
         f"look at it, then `fettle models approve {version.model} {version.version} --by NAME`"
@@ -184,8 +211,9 @@ def _please_approve(version: Version) -> str:
 
 def _bring(store: Store, version: Version, config: PublicationConfig, *, by: str, why: str) -> Published:
     """Move the alias and push, unless an approval is missing that the recipe asks for, now or when it was published."""
-    waiting = is_waiting(store, version) or (config.approval is not None and approval(store, version) is None)
-    remarks = [_please_approve(version)] if waiting else _move(store, version, config.alias, by, why)
+    waiting = needs_approval(store, version)
+    waiting = waiting or (config.approval is not None and approvals.approval(store, version) is None)
+    remarks = [_please_approve(store, version)] if waiting else _move(store, version, config.alias, by, why)
     # Neither is a version pushed that waits, nor one that somebody moved on from: a repository holds one at a time.
     if not remarks:
         remarks = _push(store, version, config)

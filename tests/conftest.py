@@ -4,7 +4,7 @@ import os
 
 import hypothesis
 
-pytest_plugins = ["tests.servers.fixtures", "tests.servers.browser"]
+pytest_plugins = ["tests.servers.fixtures", "tests.servers.browser", "tests.servers.warm"]
 
 # Workers side by side share the cores: one thread each is faster than threads that wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -69,5 +69,9 @@ class Models:
 
 def _is_record(path: str) -> bool:
     steps = path.split("/")
-    own = len(steps) == 4 and steps[2].isdecimal() and steps[3] in (registry.RECORD, registry.APPROVAL)
+    own = (
+        len(steps) == 4
+        and steps[2].isdecimal()
+        and steps[3] in (registry.RECORD, registry.APPROVAL, registry.REJECTION)
+    )
     return own or (len(steps) == 5 and steps[2] == "aliases" and not steps[4].startswith("."))

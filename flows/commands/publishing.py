@@ -1,19 +1,20 @@
-"""What `fettle models list|promote|rollback|approve` does."""
+"""What `fettle models list|promote|rollback|approve|reject` does."""
 
 import argparse
 import getpass
+import os
 from typing import Any
 
 from flows import terminal
 from flows.cli import DONE
 from tasks.artifacts import aliases, registry
 from tasks.artifacts.aliases import Move
-from tasks.artifacts.approvals import approval
+from tasks.artifacts.approvals import approval, rejection
 from tasks.artifacts.errors import StoreError
 from tasks.artifacts.registry import Version
 from tasks.artifacts.store import Store
 from tasks.gate_record import GateRefusedError, read_gates
-from tasks.promotion import approve, is_waiting, promote, rollback
+from tasks.promotion import approve, is_waiting, promote, reject, rollback
 from tasks.reporting import wording
 
 
@@ -31,6 +32,8 @@ def models(options: argparse.Namespace) -> int:
         )
     if options.verb == "approve":
         return _approve(store, options)
+    if options.verb == "reject":
+        return _reject(store, options)
     return _list(store, options)
 
 
@@ -48,13 +51,14 @@ def _list(store: Store, options: argparse.Namespace) -> int:
 
 
 def _row(store: Store, version: Version, pointing: dict[str, int]) -> dict[str, Any]:
-    given = approval(store, version)
+    given, refused = approval(store, version), rejection(store, version)
     return {
         "model": version.model,
         "version": version.version,
         "aliases": [name for name, number in pointing.items() if number == version.version],
         "verdict": version.verdict,
         "approval": given.model_dump() if given else None,
+        "rejection": refused.model_dump() if refused else None,
         "waiting": is_waiting(store, version),
         "published": version.at,
         "scores": _scores(store, version),
@@ -75,8 +79,10 @@ def _scores(store: Store, version: Version) -> list[dict[str, Any]]:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, object]:
-    given = row["approval"]
-    approved = f"{given['by']}, {given['at'][:10]}" if given else "waiting" if row["waiting"] else ""
+    given, refused = row["approval"], row["rejection"]
+    approved = "waiting" if row["waiting"] else ""
+    if given or refused:
+        approved = ("" if given else "rejected by ") + "{by}, {at:.10}".format(**(given or refused))
     changes = [f"{score['name']} {wording.change(score['difference'], score['unit'])}" for score in row["scores"]]
     brief = ", ".join(changes[:4]) + (f", {len(changes) - 4} more" if len(changes) > 4 else "")
     return {
@@ -93,6 +99,7 @@ def _shown(row: dict[str, Any]) -> dict[str, object]:
 
 def _approve(store: Store, options: argparse.Namespace) -> int:
     given, published = approve(store, options.name, options.version, by=options.by, note=options.note)
+    _pass_on(store, options)
     if options.json:
         terminal.answer({"approval": given.model_dump(), "published": published.model_dump()})
         return DONE
@@ -102,6 +109,36 @@ def _approve(store: Store, options: argparse.Namespace) -> int:
     for remark in published.remarks:
         terminal.console.print(remark, markup=False)
     return DONE
+
+
+def _reject(store: Store, options: argparse.Namespace) -> int:
+    given = reject(store, options.name, options.version, by=options.by, note=options.note)
+    _pass_on(store, options)
+    if options.json:
+        terminal.answer({"rejection": given.model_dump()})
+    else:
+        terminal.console.print(f"rejected by {given.by}, {given.at}", markup=False)
+    return DONE
+
+
+def _pass_on(store: Store, options: argparse.Namespace) -> None:
+    """Let the runs that wait for this word go on; without a server there are none."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return
+    from httpx import HTTPError
+
+    from flows.approving import pass_on
+
+    try:
+        names = pass_on(store, options.name, options.version, options.verb, by=options.by, note=options.note)
+    except (HTTPError, RuntimeError) as error:
+        terminal.errors.print(
+            f"recorded, but a run that waits for it could not be told: {error}. Answer its form in Prefect's UI.",
+            markup=False,
+        )
+        return
+    for name in names:
+        terminal.errors.print(f"run {name} goes on", markup=False)
 
 
 def _tell_move(store: Store, options: argparse.Namespace, move: Move) -> int:

@@ -14,6 +14,10 @@ from flows.commands.deploying import wanted
 from flows.server import CLIENT_WORDS, SERVER_WORDS
 from flows.together import Together
 
+PENDING_SECONDS = 300
+"""When a run that a worker took has crashed if it has not begun: on this machine nothing has to be brought first, and
+one that was about to begin when an earlier `fettle up` ended would hold its slot."""
+
 
 def up(options: argparse.Namespace) -> int:
     """Run server, workers and history page until Ctrl-C; raises `ServerError` where one of them fails."""
@@ -23,7 +27,7 @@ def up(options: argparse.Namespace) -> int:
     together = Together(options.port, options.board_port)
     try:
         with nullcontext() if options.json else terminal.errors.status("starting"):
-            asked = wanted(options)
+            asked = wanted(options).model_copy(update={"pending_seconds": PENDING_SECONDS})
             together.start(asked)
         addresses = {
             "ui": together.server.address,

@@ -22,8 +22,8 @@ PRIVATE = frozenset({"masks.html"})
 """Shows training rows, which are no part of what is published."""
 RECORD = "version.json"
 CLAIM = "claim.json"
-APPROVAL = "approval.json"
-OWN = frozenset({RECORD, CLAIM, APPROVAL})
+APPROVAL, REJECTION = "approval.json", "rejection.json"
+OWN = frozenset({RECORD, CLAIM, APPROVAL, REJECTION})
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _DRAFT = re.compile(r"(?:.+/)?\.[^/]+\.[0-9a-f]{8}")
 

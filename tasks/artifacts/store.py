@@ -22,6 +22,8 @@ from tasks.artifacts.manifest import Artifact, Counts, Identity, Manifest, Part,
 ROWS_PER_PART = 16 * ROWS_PER_DIGEST_BATCH
 BYTES_PER_PART = 256 << 20
 """Uncompressed bytes after which a part is closed, whatever its rows."""
+DEFAULT_STORE = "fettle-store"
+"""Where artifacts lie when nobody names a store: a folder beside what is run."""
 MARKER = "fettle-store.json"
 """Lies at the root of every store: tells an absent artifact from a store that vanished."""
 MANIFEST = "manifest.json"

@@ -133,7 +133,7 @@ def run(
         PARENT_VARIABLE: str(os.getpid()),
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(math.ceil(grace_seconds)),
     }
-    child = _start(module, path, environment, _torchrun(processes, meeting))
+    child = _start(_command(module, path, _torchrun(processes, meeting)), environment)
     waiting: Lines = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(child, waiting), daemon=True)
     reader.start()
@@ -168,9 +168,13 @@ def _torchrun(processes: int, meeting: Meeting | None) -> list[str]:
     return [*torchrun, "--standalone", "-m"] if processes > 1 else []
 
 
-def _start(module: str, job: Path, environment: dict[str, str], torchrun: list[str]) -> subprocess.Popen[str]:
+def _command(module: str, job: Path, torchrun: list[str]) -> list[str]:
+    return [sys.executable, "-m", *torchrun, module, str(job.resolve())]
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *torchrun, module, str(job.resolve())],
+        command,
         stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from filelock import FileLock
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import main
 from flows.demo.corpus import write_corpus
@@ -115,16 +116,16 @@ def environment(server: Server) -> dict[str, str]:
 
 @pytest.fixture
 def fettle(environment: dict[str, str], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Fettle:
-    """Run a `fettle` command in the workplace: flows as a process of their own, what only looks within this one."""
+    """Run a `fettle` command in the workplace, within this process."""
     monkeypatch.chdir(workplace)
 
     def call(*arguments: str, **variables: str) -> Answer:
-        if arguments[0] == "run":
-            return in_a_process(arguments, {**environment, **variables}, workplace)
         with monkeypatch.context() as patch:
             for name, value in {**environment, **variables}.items():
                 patch.setenv(name, value)
-            return in_this_process(arguments)
+            # Prefect has read its own when it was imported.
+            with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
+                return in_this_process(arguments)
 
     return call
 

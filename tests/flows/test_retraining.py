@@ -26,9 +26,9 @@ from flows.recurring import RetrainingConfig, device_cost, month_began, night_af
 from flows.retraining import retrain
 from flows.server import Server
 from tasks.artifacts import aliases, registry, runs
-from tasks.artifacts.approvals import approval
+from tasks.artifacts.approvals import approval, rejection
 from tasks.artifacts.store import Store
-from tests.flows.conftest import RECIPE
+from tests.flows.conftest import RECIPE, Fettle
 from tests.flows.deployed import Deployed, artifacts, asked, due_now, read
 
 pytestmark = pytest.mark.xdist_group("flows-retraining")  # one worker, as a server is started for each
@@ -199,6 +199,27 @@ def test_person_approves_in_the_form(workplace: Path, unpublished: Path) -> None
 
 
 @pytest.mark.usefixtures("api")
+@pytest.mark.parametrize(("word", "name"), [("approve", "Published"), ("reject", "Rejected")])
+def test_word_given_by_command_lets_the_run_go_on(
+    workplace: Path, unpublished: Path, fettle: Fettle, word: str, name: str
+) -> None:
+    recipe = recipe_in(workplace, publication={"approval": "person"})
+    deployed = Deployed(finetune, given(recipe, unpublished))
+    run = deployed.trigger()
+    assert deployed.execute(run).name == "Suspended"
+    options = ("--by", "Ann", "--note", "read it", "--store", str(unpublished))
+    answer = fettle("models", word, "small", "1", *options)
+    assert answer.code == 0
+    assert "goes on" in answer.err
+    ended = deployed.execute(run)
+    assert ended.name == name
+    assert recorded(unpublished)[0].message.endswith("ed by Ann: read it")
+    listed = fettle("models", "--store", str(unpublished)).out
+    assert ("rejected by Ann" in listed) == (word == "reject")
+    assert "waiting" not in listed
+
+
+@pytest.mark.usefixtures("api")
 def test_person_rejects(workplace: Path, unpublished: Path) -> None:
     """While a model waits for its approval and after it was rejected, the same is not trained again."""
     recipe = recipe_in(workplace, publication={"approval": "person"})
@@ -212,6 +233,9 @@ def test_person_rejects(workplace: Path, unpublished: Path) -> None:
     assert ended.message == "version 1 of small was rejected by Bob: too curt"
     assert recorded(unpublished)[0].outcome == "refused"
     assert aliases.aliases(Store(str(unpublished)), "small") == {}
+    said = rejection(Store(str(unpublished)), registry.version(Store(str(unpublished)), "small", 1))
+    assert said is not None
+    assert (said.by, said.note) == ("Bob", "too curt")
     idle = retrain(recipe, str(unpublished), return_state=True)
     assert idle.name == "Nothing to do"
     assert "rejected by Bob: too curt" in str(idle.message)

@@ -10,12 +10,22 @@ from typing import Any
 
 import pytest
 
-from tasks.artifacts import aliases, registry, sweeping
+from tasks.artifacts import aliases, approvals, registry, sweeping
 from tasks.artifacts.errors import CorruptArtifactError, StoreError
 from tasks.artifacts.manifest import Identity, Part
 from tasks.artifacts.store import MANIFEST, Store
 from tasks.gate_record import GateRefusedError
-from tasks.promotion import PublicationConfig, Published, UnapprovedError, approve, promote, publish_passed, rollback
+from tasks.promotion import (
+    PublicationConfig,
+    Published,
+    UnapprovedError,
+    approve,
+    is_waiting,
+    promote,
+    publish_passed,
+    reject,
+    rollback,
+)
 from tests.stages.candidates import Candidate, candidate, judged, make
 
 PERSON = PublicationConfig(approval="person")
@@ -221,6 +231,31 @@ def test_an_alias_waits_for_a_person_where_the_recipe_says_so(store: Store) -> N
     assert approve(store, "m", 2, by="Eve", note="")[0] == given
     assert publish(store, "second", PERSON).remarks[0].startswith("production points to version 1, as Bob wished")
     assert production(store) == 1
+
+
+def test_a_persons_no_stands_until_somebody_approves(store: Store) -> None:
+    publish(store, "first", PERSON)
+    version = registry.version(store, "m", 1)
+    assert is_waiting(store, version)
+    said = reject(store, "m", 1, by="Bob", note="too curt")
+    assert (said.by, said.note, is_waiting(store, version)) == ("Bob", "too curt", False)
+    assert reject(store, "m", 1, by="Eve", note="") == said
+    again = publish(store, "first", PERSON)
+    assert (again.version, again.waiting, again.aliases) == (1, True, ())
+    assert again.remarks[0].startswith("version 1 of m was rejected by Bob: too curt; `fettle models approve m 1")
+    with pytest.raises(UnapprovedError, match="was rejected by Bob"):
+        promote(store, "m", 1, "production", by="Bob", why="")
+    approve(store, "m", 1, by="Ada", note="I like it")
+    assert production(store) == 1
+    assert approvals.rejection(store, version) is None
+    with pytest.raises(GateRefusedError, match="was approved by Ada, so there is nothing to reject"):
+        reject(store, "m", 1, by="Bob", note="")
+
+
+def test_what_waits_for_nobody_is_not_rejected(store: Store) -> None:
+    publish(store, "first")
+    with pytest.raises(GateRefusedError, match="waits for nobody's word"):
+        reject(store, "m", 1, by="Bob", note="")
 
 
 def test_approving_an_older_version_does_not_bring_it_back(store: Store) -> None:
