@@ -16,6 +16,7 @@ test: $(STAMP) ## every test that needs no GPU
 
 soak: $(STAMP) ## more of the same, for longer: half an hour
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m soak
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --hypothesis-profile=thorough tests/algorithms tests/formats
 
 gpu: $(STAMP) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu tests/gpu

@@ -1,14 +1,16 @@
 """The `fettle` command. Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 3 the gate refused to publish."""
 
 import argparse
+import atexit
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 DONE, FAILED, BAD_USAGE, REFUSED = 0, 1, 2, 3
 
@@ -29,6 +31,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return _fail(options, *_explained(error))
+
+
+def entry() -> NoReturn:
+    """`main` as a whole process."""
+    code: list[int] = []
+    # What is registered first is called last, when all others have tidied up.
+    atexit.register(_leave, code)
+    code.append(main())
+    sys.exit(code[0])
+
+
+def _leave(code: list[int]) -> None:
+    """End without the interpreter's own clean-up: a thread of pyarrow's that lets go of a Python file in its course
+    aborts the process, and the exit code is lost."""
+    if not code:
+        return
+    logging.shutdown()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code[0])
 
 
 def _dispatch(options: argparse.Namespace) -> int:
@@ -304,4 +327,4 @@ def _hours(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -4,6 +4,7 @@ It lives in a process of its own and ends with the one that started it.
 """
 
 import gc
+import itertools
 import os
 import socket
 import sys
@@ -44,6 +45,7 @@ _LASTING = {
 
 
 _SECONDS_BETWEEN_COLLECTIONS = 5.0
+_COLLECTIONS_UNTIL_UP, _COLLECTIONS_BETWEEN_FULL = 6, 60
 
 
 class ServerError(Exception):
@@ -169,9 +171,12 @@ def _collect_garbage_apart() -> None:
     """
 
     def collect() -> None:
-        while True:
+        for number in itertools.count(1):
             time.sleep(_SECONDS_BETWEEN_COLLECTIONS)
-            gc.collect()
+            if number == _COLLECTIONS_UNTIL_UP:
+                gc.freeze()  # what was imported stays, and is not looked through again
+            # Nearly all garbage is young; to look through everything takes a second.
+            gc.collect(2 if number % _COLLECTIONS_BETWEEN_FULL == 0 else 1)
 
     gc.disable()
     threading.Thread(target=collect, name="garbage", daemon=True).start()

@@ -22,6 +22,8 @@ from tests.servers.faults import FaultProxy, Mode, Request
 from tests.servers.installation import installed_python
 from tests.servers.objectstore import REPOSITORY, ObjectStore
 
+pytestmark = pytest.mark.soak  # what they serve is tested each time
+
 Operation = Callable[[Any, str], object]
 
 OPERATIONS: dict[str, Operation] = {

@@ -57,6 +57,7 @@ def test_published_model_loads_with_its_card_and_report(cold: Finished, place: P
     assert "fintech-assistant" in (folder / "README.md").read_text()
 
 
+@pytest.mark.soak
 def test_forgetful_is_refused(cold: Finished, place: Place) -> None:
     refused = place.run("demo", "--preset", "forgetful", "--json")
     assert refused.code == 3, refused.err

@@ -130,6 +130,7 @@ def day(
     seconds = time.monotonic() - killed
     for name in ("never begun", "forgotten by the server"):
         until(lambda name=name: state_of(client, runs[name]) == "Crashed")
+    until(lambda: any(str(runs["fails"]) in text for text in slack.texts))
     until(lambda: any(": late\n" in text for text in slack.texts))
     until(lambda: sum(": crashed\n" in text for text in slack.texts) >= 2)
     until(lambda: runs_of(client, retrain))

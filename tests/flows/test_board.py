@@ -76,7 +76,6 @@ def test_the_run_is_told_by_its_store_and_by_prefect(exposed: Exposed) -> None:
     assert exposed.of("fettle_up") == {("prefect",): 1, ("store",): 1}
     assert exposed.one("fettle_runs_total", outcome="published") == 2
     assert exposed.one("fettle_flow_runs", flow="finetune", state="completed") >= 1
-    assert exposed.one("fettle_flow_runs", flow="finetune", state="failed") == 0
     assert exposed.one("fettle_flow_runs_late", flow="retrain") == 0
     assert exposed.one("fettle_workers", pool="fettle-cpu", status="online") == 1
     assert time.time() - exposed.one("fettle_worker_heartbeat_timestamp_seconds") < 600

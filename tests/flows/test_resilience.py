@@ -123,7 +123,7 @@ def test_two_runs_at_once_make_every_artifact_once(
     assert [run.outcome for run in runs.recent(store)] == ["published", "published"]
 
 
-@pytest.mark.parametrize("mode", ["error500", "denied", "drop"])
+@pytest.mark.parametrize("mode", ["error500", "denied", pytest.param("drop", marks=pytest.mark.soak)])
 def test_store_that_fails_in_the_middle_stops_the_run_in_words(
     mode: str, fault_proxy: FaultProxy, bucket: str, workplace: Path, fettle: Fettle, store: Path
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("server")  # one worker, and one database s
 def test_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FETTLE_HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # as the command line sets it
+    monkeypatch.setattr("flows.server._STARTS", 1)
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "prefect.db").write_text("this is no database, and long enough to be looked at" * 40)
     server = Server()

@@ -164,7 +164,7 @@ def test_retries_go_on_after_a_killed_and_a_hung_trainer(
     """In one flow run: the task's own retries, nobody presses anything."""
     store = Store(str(tmp_path / "store"))
     # Long enough to import torch on a busy machine.
-    told = {"store": store.uri, "packed": True, "settings": {"watching": {"silence_seconds": 40}}}
+    told = {"store": store.uri, "packed": True, "settings": {"watching": {"silence_seconds": 30}}}
     started = Started(told, tmp_path / "disk", environment)
     started.wait_for_step(store, random.randint(1, 6))
     os.kill(started.trainer(), signal.SIGKILL)
@@ -173,7 +173,7 @@ def test_retries_go_on_after_a_killed_and_a_hung_trainer(
     started.ends_well()
     assert len(started.resumed_at()) == 2
     assert "trainer killed: signal SIGKILL" in started.words
-    assert "trainer hung: it was silent for 40 s" in started.words
+    assert "trainer hung: it was silent for 30 s" in started.words
     assert outcome(store) == undisturbed["full"]
 
 

@@ -25,6 +25,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = Path(__file__).with_name("warm_client.py")
+FORKED = ("tasks.trainer.", "small_machine")
+"""Modules that are run in forks, by how their names begin; the second one is of tests, around the trainer."""
 PRELOADED = (
     "tasks.trainer.run",
     "tasks.trainer.scoring",
@@ -51,7 +53,7 @@ class Warm:
 
     def command(self, module: str, job: Path, torchrun: list[str]) -> list[str]:
         """What starts a trainer: its own command where a fork would not be the same."""
-        if torchrun or not module.startswith("tasks.trainer."):
+        if torchrun or not module.startswith(FORKED):
             return [sys.executable, "-m", *torchrun, module, str(job.resolve())]
         self._start()
         return [sys.executable, "-I", "-S", str(CLIENT), self.path, module, str(job.resolve())]
@@ -188,6 +190,7 @@ def main(path: str) -> None:
     sys.stdout.flush()
     module = forker.serve()
     if module is not None:
+        sys.modules.pop(module, None)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

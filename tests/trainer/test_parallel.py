@@ -128,6 +128,7 @@ def run(job: TrainingJob, folder: Path) -> list[dict[str, object]]:
     return events
 
 
+@pytest.mark.soak
 def test_fsdp_leaves_each_process_a_part_of_the_model(job: TrainingJob, tmp_path: Path) -> None:
     """In bfloat16, too, losses are told and gradients added up in float32."""
     told = job.model_copy(update={"processes": 2, "parallel": "fsdp", "dtype": "bfloat16", "epochs": 0.5})

@@ -63,8 +63,8 @@ def job_of(base: Path, write_rows: WriteRows, folder: Path, method: Method, rows
     ("method", "rows", "sent", "between_epochs"),
     [
         (Full(), PACKED, signal.SIGKILL, False),
-        (Full(), SINGLE, signal.SIGTERM, True),
-        (LORA, PACKED, signal.SIGTERM, False),
+        pytest.param(Full(), SINGLE, signal.SIGTERM, True, marks=pytest.mark.soak),
+        pytest.param(LORA, PACKED, signal.SIGTERM, False, marks=pytest.mark.soak),
         (LORA, SINGLE, signal.SIGKILL, True),
     ],
     ids=["full-packed-kill", "full-single-term-between", "lora-packed-term", "lora-single-kill-between"],
