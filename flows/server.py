@@ -174,6 +174,7 @@ def _collect_garbage_apart() -> None:
         for number in itertools.count(1):
             time.sleep(_SECONDS_BETWEEN_COLLECTIONS)
             if number == _COLLECTIONS_UNTIL_UP:
+                gc.collect()
                 gc.freeze()  # what was imported stays, and is not looked through again
             # Nearly all garbage is young; to look through everything takes a second.
             gc.collect(2 if number % _COLLECTIONS_BETWEEN_FULL == 0 else 1)

@@ -174,15 +174,9 @@ def finished_store(corpus: Path, server: Server, tmp_path_factory: pytest.TempPa
         shutil.copytree(corpus, folder / "workplace")
         recipe = folder / "workplace" / "recipe.yaml"
         recipe.write_text(yaml.safe_dump(RECIPE))
-        answer = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "run", str(recipe), "--store", str(folder / "running"), "--json"],
-            env={**os.environ, "PREFECT_API_URL": f"{server.address}/api", "PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert answer.returncode == 0, answer.stderr
+        command = ("run", str(recipe), "--store", str(folder / "running"), "--json")
+        answer = in_a_process(command, {**os.environ, "PREFECT_API_URL": f"{server.address}/api"}, folder)
+        assert answer.code == 0, answer.err
         (folder / "running").rename(folder / "store")
     return folder / "store"
 

@@ -16,12 +16,15 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tasks.trainer import launch
+from tasks.trainer.environment import child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = Path(__file__).with_name("warm_client.py")
@@ -46,15 +49,16 @@ SIZE, STATUS = struct.Struct("i"), struct.Struct("ii")
 class Warm:
     """The process that has imported all, started when it is first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, cold: Callable[[str, Path, list[str]], list[str]]) -> None:
+        self._cold = cold
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="fettle-warm-")
         self.path = f"{self._folder.name}/socket"
 
     def command(self, module: str, job: Path, torchrun: list[str]) -> list[str]:
-        """What starts a trainer: its own command where a fork would not be the same."""
+        """What starts a trainer: the usual command where a fork would not be the same."""
         if torchrun or not module.startswith(FORKED):
-            return [sys.executable, "-m", *torchrun, module, str(job.resolve())]
+            return self._cold(module, job, torchrun)
         self._start()
         return [sys.executable, "-I", "-S", str(CLIENT), self.path, module, str(job.resolve())]
 
@@ -62,8 +66,6 @@ class Warm:
         if self._process is not None:
             assert self._process.poll() is None, "the warm process has ended"
             return
-        from tasks.trainer.environment import child_environment
-
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.servers.warm", self.path],
             cwd=ROOT,
@@ -84,9 +86,9 @@ class Warm:
 @pytest.fixture(scope="session", autouse=True)
 def warm_trainers() -> Iterator[None]:
     """Trainers that this process starts are forks of a warm one."""
-    warm = Warm()
+    warm = Warm(launch._command)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.trainer.launch._command", warm.command)
+        patch.setattr(launch, "_command", warm.command)
         yield
     warm.stop()
 
