@@ -24,6 +24,8 @@ def in_words(event: Mapping[str, Any]) -> str | None:
             return f"chosen by a trial: {_rows(size)} a forward pass{_checkpointing(event)}{_memory(event)}"
         case {"event": "smoke", "step": step}:
             return f"after {step:,} steps: {', '.join(_smoke(event))}"
+        case {"event": "evaluation", "step": step, "heldout_loss": loss, "macro_f1": f1}:
+            return f"step {step:,}: validation macro-F1 {f1:.4f}, loss {loss:.4f}"
         case {"event": "evaluation", "step": step, "heldout_loss": loss}:
             return f"step {step:,}: held-out loss {loss:.4f}"
         case {"event": "checkpoint", "step": step}:

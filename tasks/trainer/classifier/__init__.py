@@ -1,0 +1,1 @@
+"""The processes that make, train and ask text classifiers."""
