@@ -1,14 +1,13 @@
 """The model card: facts in, a README.md in the Hugging Face format out."""
 
-from collections.abc import Iterator
-
 from tasks.reporting import wording
-from tasks.reporting.card_header import HUB_NAME, header, terms_differ
-from tasks.reporting.facts import Facts, LineageFacts, dropped_by_reason
+from tasks.reporting.card_header import HUB_NAME, header
+from tasks.reporting.card_parts import VERDICTS, known_limits, provenance, settings, terms
+from tasks.reporting.facts import Facts, dropped_by_reason
 from tasks.reporting.judged_facts import GradeFacts, JudgeFacts, RateFacts
 from tasks.reporting.score_facts import InstructionFacts, ScoreFacts
 from tasks.reporting.source_facts import AuditFacts, SourceFacts
-from tasks.reporting.tables import code_block, escape_markdown, markdown_table, paragraph
+from tasks.reporting.tables import code_block, escape_markdown, markdown_table
 
 # The bounds that vLLM accepts; it serves the first without being told.
 _VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)
@@ -35,12 +34,6 @@ inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, ret
 output = model.generate(**inputs.to(model.device), max_new_tokens=256)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 """
-_VERDICTS = {
-    "pass": "passed",
-    "investigate": "asks for a look",
-    "fail": "failed",
-    "underpowered": "had too few items to tell",
-}
 
 
 def card(facts: Facts) -> str:
@@ -51,10 +44,10 @@ def card(facts: Facts) -> str:
         ("Scores", _scores(facts)),
         ("Compared answers", _compared(facts)),
         ("Training data", _data(facts)),
-        ("Training", _training(facts)),
-        ("Known limits", "\n".join(f"- {paragraph(limit)}" for limit in facts.limits) or "None are written down."),
-        ("Licences", _licences(facts)),
-        ("Provenance", _provenance(facts)),
+        ("Training", settings(facts.training, facts.seconds, facts.cost) if facts.training else ""),
+        ("Known limits", known_limits(facts.limits)),
+        ("Licences", terms(facts.licences)),
+        ("Provenance", provenance(facts.stages, facts.lineage, facts.command, facts.recipe)),
     ]
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections if text)
     return f"---\n{header(facts)}---\n\n# {title}\n\n{_summary(facts)}\n\n{body}\n"
@@ -66,7 +59,7 @@ def _summary(facts: Facts) -> str:
     reason = escape_markdown(facts.outcome.reason)
     return (
         f"A {noun} on top of {escape_markdown(facts.base_model)}{version}, made {facts.made_at_utc}.\n\n"
-        f"Its evaluation {_VERDICTS[facts.outcome.verdict]}: {reason}"
+        f"Its evaluation {VERDICTS[facts.outcome.verdict]}: {reason}"
     )
 
 
@@ -240,34 +233,3 @@ def _training(facts: Facts) -> str:
         "cost": facts.cost or None,
     }
     return markdown_table([{"Setting": name, "Value": wording.value(item)} for name, item in settings.items()])
-
-
-def _licences(facts: Facts) -> str:
-    rows = [{"Model or source": x.name, "Licence": x.licence, "From": x.origin} for x in facts.licences]
-    if not rows:
-        return ""
-    differ = "\n\nThese terms differ; whoever uses the model has to keep them all."
-    return markdown_table(rows) + (differ if terms_differ(facts.licences) else "")
-
-
-def _provenance(facts: Facts) -> str:
-    parts = []
-    if facts.stages:
-        rows = [{"Stage": s.name, "Artifact": s.address, "Fingerprint": s.fingerprint} for s in facts.stages]
-        parts.append(markdown_table(rows))
-    if facts.lineage:
-        parts.append("\n".join(_branches(facts.lineage)))
-    if facts.command:
-        parts.append(f"To make it again:\n\n{code_block(facts.command, 'bash')}")
-    if facts.recipe:
-        parts.append(f"The recipe:\n\n{code_block(facts.recipe, 'yaml')}")
-    return "\n\n".join(parts)
-
-
-def _branches(node: LineageFacts, depth: int = 0) -> Iterator[str]:
-    """The lineage as a nested list."""
-    counts = ", ".join(f"{count:,} {escape_markdown(wording.words(name))}" for name, count in node.counts.items())
-    address = f" · {escape_markdown(node.address)}" if node.address else ""
-    yield f"{'  ' * depth}- {paragraph(node.label)}{f' ({counts})' if counts else ''}{address}"
-    for child in node.children:
-        yield from _branches(child, depth + 1)

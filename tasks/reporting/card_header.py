@@ -28,7 +28,7 @@ _UNKNOWN = frozenset({"", "unknown"})
 
 def header(facts: Facts) -> str:
     """The metadata as YAML."""
-    method = _tag(facts.training.method) if facts.training else ""
+    method = tag(facts.training.method) if facts.training else ""
     data: dict[str, object] = {
         "library_name": "transformers" if facts.weights == "model" else "peft",
         "pipeline_tag": "text-generation",
@@ -37,10 +37,7 @@ def header(facts: Facts) -> str:
     if HUB_NAME.fullmatch(facts.base_model):
         relation = "finetune" if facts.weights == "model" else "adapter"
         data |= {"base_model": facts.base_model, "base_model_relation": relation}
-    data |= _licence(facts)
-    datasets = [found["name"] for each in facts.licences if (found := _HUB_DATASET.fullmatch(each.origin))]
-    if datasets:
-        data["datasets"] = list(dict.fromkeys(datasets))
+    data |= stated_terms(facts.base_model, facts.licences)
     results = [_result(each) for each in facts.scores if each.against == "base" and each.group in ("benchmark", "loss")]
     if results:
         data["model-index"] = [{"name": facts.title or "model", "results": results}]
@@ -49,16 +46,20 @@ def header(facts: Facts) -> str:
 
 def terms_differ(licences: Sequence[LicenceFacts]) -> bool:
     """Whether more than one licence is known among a model's base and its sources."""
-    return len({_tag(each.licence) for each in licences} - _UNKNOWN) > 1
+    return len({tag(each.licence) for each in licences} - _UNKNOWN) > 1
 
 
-def _licence(facts: Facts) -> dict[str, str]:
-    """The base model's licence; where a source came under another one, only that they differ."""
-    stated = next((each.licence for each in facts.licences if each.name == facts.base_model), "")
-    name = _tag(stated)
+def stated_terms(base_model: str, licences: Sequence[LicenceFacts]) -> dict[str, object]:
+    """The base model's licence, or only that a source came under another one; and the Hub's data sets."""
+    datasets = [found["name"] for each in licences if (found := _HUB_DATASET.fullmatch(each.origin))]
+    return _licence(base_model, licences) | ({"datasets": list(dict.fromkeys(datasets))} if datasets else {})
+
+
+def _licence(base_model: str, licences: Sequence[LicenceFacts]) -> dict[str, object]:
+    name = tag(next((each.licence for each in licences if each.name == base_model), ""))
     if name in _UNKNOWN:
         return {}
-    if terms_differ(facts.licences):
+    if terms_differ(licences):
         return {"license": "other", "license_name": "several-see-below"}
     return {"license": name} if name in _LICENCES else {"license": "other", "license_name": name}
 
@@ -71,11 +72,11 @@ def _result(score: ScoreFacts) -> dict[str, object]:
     }
     return {
         "task": {"type": "text-generation"},
-        "dataset": {"name": score.name, "type": _tag(score.name) or "benchmark"},
+        "dataset": {"name": score.name, "type": tag(score.name) or "benchmark"},
         "metrics": [metric],
     }
 
 
-def _tag(text: str) -> str:
+def tag(text: str) -> str:
     """Apache License 2.0 → apache-license-2.0: small letters, digits, dots and hyphens."""
     return _NOT_IN_A_TAG.sub("-", text.lower()).strip("-")

@@ -76,7 +76,7 @@ def dots(points: Iterable[Point], name: str) -> Markup:
     return Markup('<path class="{}" d="{}"/>').format(name, path)
 
 
-def _frame(content: Markup, y: Axis, below: Markup, label: str) -> Markup:
+def frame(content: Markup, y: Axis, below: Markup, label: str) -> Markup:
     """A plot with its grid, the labels of both axes beside it in HTML."""
     grid = Markup().join(line([(0, y.share(tick)), (100, y.share(tick))], "grid") for tick in y.ticks)
     left = Markup().join(label_at("bottom", y.share(tick), tick) for tick in y.ticks)
@@ -91,11 +91,11 @@ def label_at(side: str, share: float, value: float) -> Markup:
     return Markup('<span style="{}:{}%">{}</span>').format(side, f"{share:g}", wording.number(value))
 
 
-def loss_curve(curve: Sequence[CurvePoint]) -> Markup:
+def loss_curve(curve: Sequence[CurvePoint], per: str = "token") -> Markup:
     """Training loss, averaged over its neighbours when there are many points, and held-out loss, by step."""
     heldout = [(point.step, point.heldout_loss) for point in curve if point.heldout_loss is not None]
     y = axis([point.loss for point in curve] + [loss for _, loss in heldout])
-    x = _steps(curve)
+    x = steps([point.step for point in curve])
     smooth = moving_average([point.loss for point in curve], reach=len(curve) // 50)
     raw = thinned([(x.share(point.step), y.share(point.loss)) for point in curve], 1000)
     clear = thinned([(x.share(point.step), y.share(loss)) for point, loss in zip(curve, smooth, strict=True)], 500)
@@ -104,16 +104,15 @@ def loss_curve(curve: Sequence[CurvePoint]) -> Markup:
     trained = line(clear, "loss") if len(curve) > 1 else dots(raw, "loss")
     lines = [noise, trained, line(measured, "heldout"), dots(measured, "heldout")]
     below = Markup().join(label_at("left", x.share(tick), tick) for tick in x.ticks)
-    return _frame(Markup().join(lines), y, below, "Loss in nats a token by optimiser step")
+    return frame(Markup().join(lines), y, below, f"Loss in nats a {per} by optimiser step")
 
 
-def _steps(curve: Sequence[CurvePoint]) -> Axis:
+def steps(taken: Sequence[int]) -> Axis:
     """The axis of steps ends with the curve, so that no empty end looks like steps that never ran."""
-    steps = [point.step for point in curve]
-    low, high = min(steps), max(steps)
+    low, high = min(taken), max(taken)
     low = 0 if low < high / 10 else low
     ticks = axis([low, high]).ticks
-    return Axis(low, high, tuple(tick for tick in ticks if low <= tick <= high)) if low < high else axis(steps, 2)
+    return Axis(low, high, tuple(tick for tick in ticks if low <= tick <= high)) if low < high else axis(taken, 2)
 
 
 def histogram(bands: Sequence[LengthBand]) -> Markup:
@@ -123,7 +122,7 @@ def histogram(bands: Sequence[LengthBand]) -> Markup:
     columns = (_column(band, i * width, width, y.share(band.rows)) for i, band in enumerate(bands))
     labelled = range(0, len(bands), math.ceil(len(bands) / 8))
     below = Markup().join(label_at("left", (i + 0.5) * width, bands[i].from_tokens) for i in labelled)
-    return _frame(Markup().join(columns), y, below, "Texts by length in tokens")
+    return frame(Markup().join(columns), y, below, "Texts by length in tokens")
 
 
 def _column(band: LengthBand, left: float, width: float, height: float) -> Markup:

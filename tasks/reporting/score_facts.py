@@ -9,8 +9,9 @@ from tasks.reporting.values import Count, Share, Text
 
 Verdict = Literal["pass", "investigate", "fail", "underpowered"]
 Effect = Literal["better", "worse", "unsure"]
-Group = Literal["benchmark", "loss", "behaviour", "macro"]
-Against = Literal["base", "production"]
+Group = Literal["benchmark", "loss", "behaviour", "macro", "baseline", "production", "label"]
+Against = Literal["base", "production", "majority", "tfidf", "frozen", "floor"]
+"""The rivals of a classifier among them, and the floor that no label's recall may be under."""
 
 
 class Marks(Config):

@@ -36,16 +36,17 @@ def interval(score: ScoreFacts, scale: float) -> Markup:
     sign = 1 if score.better == "higher" else -1
     ends = [score.difference if end is None else end for end in (score.low, score.high)]
     low, dot, high = (50 + 50 * sign * value / scale for value in (ends[0], score.difference, ends[1]))
-    return _spanned(low, dot, high, score.effect)
+    return spanned(low, dot, high, score.effect)
 
 
 def preference(rate: RateFacts) -> Markup:
     """A share of wins on the way from none to all; one half in the middle."""
     effect = "better" if rate.low > 0.5 else "worse" if rate.high < 0.5 else "unsure"
-    return _spanned(100 * rate.low, 100 * rate.rate, 100 * rate.high, effect)
+    return spanned(100 * rate.low, 100 * rate.rate, 100 * rate.high, effect)
 
 
-def _spanned(low: float, dot: float, high: float, effect: str) -> Markup:
+def spanned(low: float, dot: float, high: float, effect: str) -> Markup:
+    """A dot with its interval, all in percent of the plot; an arrow points off it."""
     span = line([(min(max(end, 0), 100), 50) for end in (low, high)], "span")
     if 0 <= dot <= 100:
         point = dots([(dot, 50)], "dot")

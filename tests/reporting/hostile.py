@@ -1,8 +1,10 @@
 """Facts in which every text that a person or a model could have written is an attack."""
 
-from typing import Any
+from typing import Any, TypeVar
 
-from tasks.reporting.facts import Facts
+from tasks.config import Config
+
+_Facts = TypeVar("_Facts", bound=Config)
 
 ATTACK = (
     "<script>document.title='owned'</script></style></title></textarea>-->"
@@ -15,21 +17,22 @@ SHOWN = ATTACK.replace("\x00", "␀")
 _CLOSED = {"verdict", "better", "unit", "weights", "made_at", "against", "group", "drift"}
 
 
-def hostile(facts: Facts, text: str = ATTACK) -> Facts:
+def hostile(facts: _Facts, text: str = ATTACK) -> _Facts:
     """The same facts with the text in every free text field, keys of mappings included."""
-    return Facts.model_validate(_replaced(facts.model_dump(), text))
+    fields = _field_names(type(facts).model_json_schema())
+    return type(facts).model_validate(_replaced(facts.model_dump(), text, fields))
 
 
-def _replaced(value: Any, text: str) -> Any:
+def _replaced(value: Any, text: str, fields: set[str]) -> Any:
     if isinstance(value, str):
         return text
     if isinstance(value, list | tuple):
-        return [_replaced(item, text) for item in value]
+        return [_replaced(item, text, fields) for item in value]
     if not isinstance(value, dict):
         return value
-    known = set(value) & _FIELDS
+    known = set(value) & fields
     return {
-        key if known else f"{text} {number}": item if key in _CLOSED else _replaced(item, text)
+        key if known else f"{text} {number}": item if key in _CLOSED else _replaced(item, text, fields)
         for number, (key, item) in enumerate(value.items())
     }
 
@@ -37,6 +40,3 @@ def _replaced(value: Any, text: str) -> Any:
 def _field_names(schema: dict[str, Any]) -> set[str]:
     models = [schema, *schema["$defs"].values()]
     return {name for model in models for name in model.get("properties", {})}
-
-
-_FIELDS = _field_names(Facts.model_json_schema())
