@@ -23,7 +23,7 @@ from tasks.benchmarks import BenchmarkSource
 from tasks.benchmarks.item import HELDOUT_ANSWERS
 from tasks.caching import stage
 from tasks.config import Config
-from tasks.gate_record import GATES
+from tasks.gate_record import GATES, SCORES
 from tasks.judging.config import JudgeConfig
 from tasks.trainer.config import Dtype
 
@@ -125,17 +125,7 @@ def evaluate(out: Attempt, gate: Gate, base: Artifact, tuned: Artifact, producti
     out.facts |= {"verdict": verdict, "reason": reason}
 
 
-_NUMBERS = ("base", "tuned", "difference", "low", "high", "bootstrap_low", "bootstrap_high", "mcnemar_p")
 _NAMES = [(name, pa.string()) for name in ("benchmark", "item_id", "subject", "question", "expected", "base", "tuned")]
-SCORES = pa.schema(
-    [
-        *((name, pa.string()) for name in ("name", "kind", "group", "against", "better", "unit")),
-        *((name, pa.int64()) for name in ("items", "clusters", "lost", "gained", "needed_items")),
-        *((name, pa.float64()) for name in (*_NUMBERS, "smallest_visible")),
-        *((name, pa.string()) for name in ("verdict", "note")),
-    ]
-)
-"""A measure a row: `difference` is tuned − base, with its interval; a verdict where the gate looks at it."""
 SAMPLES = pa.schema([*_NAMES, ("base_right", pa.bool_()), ("tuned_right", pa.bool_()), ("why", pa.string())])
 FORGOTTEN = pa.schema([*_NAMES, ("drift", pa.string())])
 SUBJECTS = pa.schema(

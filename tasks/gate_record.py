@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.artifacts.manifest import Manifest
@@ -9,6 +10,17 @@ from tasks.artifacts.registry import Version
 from tasks.artifacts.store import Store
 
 GATES = "gates.json"
+
+_NUMBERS = ("base", "tuned", "difference", "low", "high", "bootstrap_low", "bootstrap_high", "mcnemar_p")
+SCORES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("name", "kind", "group", "against", "better", "unit")),
+        *((name, pa.int64()) for name in ("items", "clusters", "lost", "gained", "needed_items")),
+        *((name, pa.float64()) for name in (*_NUMBERS, "smallest_visible")),
+        *((name, pa.string()) for name in ("verdict", "note")),
+    ]
+)
+"""A measure a row: `difference` is tuned − base, with its interval; a verdict where the gate looks at it."""
 
 
 class GateRefusedError(Exception):
@@ -24,7 +36,8 @@ class Gates(BaseModel):
     reason: str
     weights: str
     """Content digest of the tuned model."""
-    base_weights: str
+    base_weights: str | None
+    """Of the base model; none of a classifier, whose base tells no labels."""
     measured: dict[str, str | None]
     """Addresses of the measurements that were compared: `base`, `tuned`, and `production` where there was one."""
     scores: list[dict[str, Any]]
@@ -91,7 +104,8 @@ def require_own_report(store: Store, publication: str, evaluation: str, training
 
 def _require_fresh(store: Store, evaluation: str, gates: Gates) -> None:
     judged = store.manifest(evaluation)
-    for side, weights in (("base", gates.base_weights), ("tuned", gates.weights)):
+    sides = {"tuned": gates.weights} | ({"base": gates.base_weights} if gates.base_weights is not None else {})
+    for side, weights in sides.items():
         measurement = _measurement(store, judged, gates, side)
         if weights not in [parent.content for parent in measurement.identity.parents]:
             raise _stale(evaluation, f"{gates.measured[side]} is no measurement of the {side} weights {weights[:16]}")

@@ -81,7 +81,7 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, j
         made_at=datetime.now(UTC),
         base_model=about.base_model,
         seconds=sum(manifest.provenance.get("seconds", 0.0) for manifest in manifests),
-        stages=tuple(_stage(store, manifest, sides.get(manifest.identity.address)) for manifest in manifests),
+        stages=tuple(stage_facts(store, manifest, sides.get(manifest.identity.address)) for manifest in manifests),
         scores=score_facts(gates["scores"]),
         marks=Marks(investigate=gates["limits"]["investigate"], fail=gates["limits"]["fail"]),
         subjects=subject_facts(store.rows(evaluated, "subjects")),
@@ -93,7 +93,7 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact, j
         training=_training(store, trained),
         sources=tuple(source_facts(store, by_stage)),
         audits=audit_facts(by_stage["ingestion"].facts),
-        warnings=_warnings(manifests),
+        warnings=warning_facts(manifests),
         masks=_masks(by_stage["tokenization"].facts["masks"]),
         mask_samples=excerpts(store.rows(tokenized, "mask_samples")),
         lengths=_lengths(store, tokenized),
@@ -131,7 +131,8 @@ def in_order(store: Store, evaluated: Artifact, judged: Artifact | None) -> list
     return [*ordered.values(), *([store.manifest(judged)] if judged else [])]
 
 
-def _warnings(manifests: Sequence[Manifest]) -> tuple[WarningFacts, ...]:
+def warning_facts(manifests: Sequence[Manifest]) -> tuple[WarningFacts, ...]:
+    """What the stages warned of, in their order."""
     return tuple(
         WarningFacts(stage=manifest.identity.stage, sentence=sentence)
         for manifest in manifests
@@ -149,7 +150,8 @@ def _masks(figures: list[dict[str, Any]]) -> str:
     return f"The masks of {proven:,} of {turns:,} answers are proven: just what the assistant says is trained."
 
 
-def _stage(store: Store, manifest: Manifest, side: str | None) -> StageFacts:
+def stage_facts(store: Store, manifest: Manifest, side: str | None) -> StageFacts:
+    """One stage as its manifest tells it; `side` is which of several models it is of."""
     return StageFacts(
         name=f"{manifest.identity.stage} of {side}" if side else manifest.identity.stage,
         fingerprint=manifest.fingerprint,

@@ -6,8 +6,6 @@ side; each source gives its share, as the hash knows no source; and the same pro
 later. Where the recipe names a source as the held-out side, that source is all of it.
 """
 
-import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -38,7 +36,10 @@ from tasks.formats.mapping import FieldMap
 from tasks.formats.row import RowError
 from tasks.reporting.audit import audit_tables
 from tasks.reporting.audit_warnings import audit_warnings
+from tasks.source_reading import Progress, Rejects, TooManyRejectsError, require_few, require_rows
 from tasks.sources import UnreadableFileError, read_rows
+
+__all__ = ["IngestionConfig", "Source", "SplitError", "TooManyRejectsError", "ingest", "split_of"]
 
 ROWS_PER_BATCH = 4096
 CHARACTERS_PER_BATCH = 16 << 20
@@ -85,10 +86,6 @@ class IngestionConfig(Config):
     """Share of unreadable rows above which the stage fails; it also fails where a source has no readable row."""
 
 
-class TooManyRejectsError(Exception):
-    """More rows are unreadable than the recipe allows."""
-
-
 class SplitError(Exception):
     """There would be nothing to train on."""
 
@@ -102,18 +99,18 @@ def ingest(out: Attempt, config: IngestionConfig, sources: Sequence[Resource]) -
     if all(source.facts["heldout"] for source in sources):
         raise SplitError("every source is held out, so nothing is left to train on; add a source that is not")
     fraction = 0.0 if given else config.heldout_fraction
-    progress, audits, rejects = _Progress(out, sources), [], Rejects()
+    progress, audits, rejects = Progress(out, sources), [], Rejects()
     for source in sources:
         try:
             audit, rejected = _ingest_source(out, source, fraction, progress)
         except UnreadableFileError as error:
             raise UnreadableFileError(f"source {source.facts['name']}: {error}") from error
-        _require_rows(source, audit, rejected, config.max_reject_ratio)
+        require_rows(source, audit.read, audit.rows, rejected, config.max_reject_ratio)
         audits.append(audit)
         rejects.merge(rejected)
     read = sum(audit.read for audit in audits)
     out.counts = Counts(read=read, kept=read - rejects.total, dropped=dict(rejects.causes))
-    _require_few_rejects(rejects, read, config.max_reject_ratio)
+    require_few(rejects, read, config.max_reject_ratio)
     out.facts.update(audit_tables(audits))
     for sentence in audit_warnings(audits, fraction, config.max_reject_ratio):
         out.warn(sentence)
@@ -125,37 +122,7 @@ def split_of(messages: Sequence[Message], heldout_fraction: float) -> Split:
     return "heldout" if is_held_out(asked, heldout_fraction) else "train"
 
 
-class Rejects:
-    """Rows that cannot be read, by cause, with the place of the first of each."""
-
-    def __init__(self) -> None:
-        self.causes: Counter[str] = Counter()
-        self.first: dict[str, str] = {}
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.causes.total()
-
-    def add(self, place: str, error: RowError) -> None:
-        """Take in one row."""
-        self.causes[error.cause] += 1
-        self.first.setdefault(error.cause, f"{place} {error.detail}".strip())
-
-    def merge(self, others: "Rejects") -> None:
-        """Take in those of a later source."""
-        self.causes += others.causes
-        self.first = others.first | self.first
-
-    def in_words(self) -> str:
-        """The commonest causes with their first places."""
-        commonest = self.causes.most_common(3)
-        return "; ".join(f"{number:,} × {cause} (first: {self.first[cause]})" for cause, number in commonest)
-
-
-def _ingest_source(
-    out: Attempt, source: Resource, fraction: float, progress: "_Progress"
-) -> tuple[SourceAudit, Rejects]:
+def _ingest_source(out: Attempt, source: Resource, fraction: float, progress: Progress) -> tuple[SourceAudit, Rejects]:
     audit = SourceAudit(source.facts["name"], source.facts["role"], len(source.files))
     rejects = Rejects()
     for batch in _batches(_read_source(source, fraction, audit, rejects, progress)):
@@ -171,7 +138,7 @@ def _ingest_source(
 
 
 def _read_source(
-    source: Resource, fraction: float, audit: SourceAudit, rejects: Rejects, progress: "_Progress"
+    source: Resource, fraction: float, audit: SourceAudit, rejects: Rejects, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """Conversations and rejected rows, as their tables hold them."""
     reading = source.facts
@@ -211,55 +178,3 @@ def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
             yield batch
             batch, characters = [], 0
     yield batch
-
-
-def _require_rows(source: Resource, audit: SourceAudit, rejects: Rejects, max_reject_ratio: float) -> None:
-    """A source that gives nothing fails by its name, however small it is beside the others."""
-    if not audit.read:
-        raise UnreadableFileError(
-            f"source {audit.source}: {source.uri} holds no rows; check the address, or take it out"
-        )
-    if not audit.rows and max_reject_ratio < 1:
-        raise TooManyRejectsError(
-            f"source {audit.source}: none of its {audit.read:,} rows can be read: {rejects.in_words()}. "
-            "Mend the source, map its fields, or take it out."
-        )
-
-
-def _require_few_rejects(rejects: Rejects, read: int, max_reject_ratio: float) -> None:
-    if rejects.total > max_reject_ratio * read:
-        raise TooManyRejectsError(
-            f"{rejects.total:,} of {read:,} rows cannot be read, {rejects.total / read:.1%} where at most "
-            f"{max_reject_ratio:.1%} may: {rejects.in_words()}. "
-            "Mend the source, map its fields, or raise ingestion.max_reject_ratio."
-        )
-
-
-class _Progress:
-    """How much of all files has been read: in megabytes, or in files where some lie in an object store."""
-
-    def __init__(self, out: Attempt, sources: Sequence[Resource]) -> None:
-        self._out = out
-        paths = [path for source in sources for path in source.paths.values()]
-        self._weighed = all(os.path.isfile(path) for path in paths)
-        self._sizes = {path: os.path.getsize(path) if self._weighed else 1 for path in paths}
-        self._total = sum(self._sizes[path] for path in paths)
-        self._done = self._within = 0
-
-    def seen(self, size: int) -> None:
-        """A piece of the current file was read."""
-        self._within += size
-        if self._weighed:
-            self._report()
-
-    def finish(self, path: str) -> None:
-        """The current file was read to its end."""
-        self._done += self._sizes[path]
-        self._within = 0
-        self._report()
-
-    def _report(self) -> None:
-        # A reader may take some bytes twice, as Parquet's footer.
-        done = min(self._done + (self._within if self._weighed else 0), self._total)
-        scale, unit = (1_000_000, "MB") if self._weighed else (1, "files")
-        self._out.progress(done // scale, self._total // scale, unit)

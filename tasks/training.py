@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tasks.artifacts.checkpoints import Checkpoints, Mirror
-from tasks.artifacts.errors import StoreError
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, require_unchanged
 from tasks.artifacts.store import Attempt, Store
-from tasks.caching import RETRY_DELAYS_SECONDS, logger, stage
+from tasks.caching import logger, stage
 from tasks.heldout import write_heldout
+from tasks.resuming import patiently, resumed
 from tasks.trainer import launch
 from tasks.trainer.config import TrainingConfig
 from tasks.trainer.job import TrainingJob
@@ -121,25 +121,8 @@ def _job(
 
 def _run(out: Attempt, job: TrainingJob, folder: Path) -> None:
     """Train to the end, from the last checkpoint where the store has one."""
-    checkpoints, log = Checkpoints(out.store, out.identity.address), logger()
-    resume_from = checkpoints.restore(folder / "checkpoints", log.warning)
-    if resume_from is not None:
-        log.info("going on from %s in %s/%s", resume_from.name, out.store.uri, checkpoints.where)
-    mirror = Mirror(checkpoints, log.warning)
-    finished = False
-    try:
+    with resumed(out, folder / "checkpoints") as (mirror, resume_from):
         _Course(out, job, folder, mirror, resume_from).run()
-        finished = True
-    finally:
-        mirror.close(needed=not finished)
-        if mirror.stored is not None and not finished:
-            log.warning("%s is in %s; a retry and the same recipe go on from it", mirror.stored.name, out.store.uri)
-    if mirror.failures:
-        out.warn(
-            f"{mirror.failures} checkpoints of this training could not be stored; had its machine been lost, more of "
-            "it would have been computed again. The run's log tells why."
-        )
-    out.after_commit(checkpoints.remove)
 
 
 @dataclass
@@ -257,20 +240,8 @@ def _keep(out: Attempt, output: Path) -> None:
     result = json.loads((output / "result.json").read_text(encoding="utf-8"))
     for folder, incidental in (("model", False), ("adapter", False), ("tensorboard", True)):
         if (output / folder).is_dir():
-            _patiently(partial(out.write_folder, folder, output / folder, incidental=incidental))
+            patiently(partial(out.write_folder, folder, output / folder, incidental=incidental))
     out.write("metrics", pq.read_table(output / "metrics.parquet"), incidental=True)
     for diagnosis in result.get("diagnoses", ()):
         out.warn(diagnosis_in_words(diagnosis))
     out.facts |= result
-
-
-def _patiently(write: Callable[[], None]) -> None:
-    for pause_seconds in RETRY_DELAYS_SECONDS:
-        try:
-            return write()
-        except StoreError as error:
-            if not error.transient:
-                raise
-            logger().warning("the trained model is not stored yet; trying again in %g s: %s", pause_seconds, error)
-            time.sleep(pause_seconds)
-    return write()

@@ -18,8 +18,8 @@ from tasks.artifacts.store import Store
 from tasks.config import Config
 
 FOLDER = "models"
-PRIVATE = frozenset({"masks.html"})
-"""Shows training rows, which are no part of what is published."""
+PRIVATE = frozenset({"masks.html", "suspects.csv"})
+"""Show training rows, which are no part of what is published."""
 RECORD = "version.json"
 CLAIM = "claim.json"
 APPROVAL, REJECTION = "approval.json", "rejection.json"
