@@ -36,6 +36,7 @@ up: $(STAMP) ## Prefect's UI on this machine
 
 fresh: $(STAMP) ## write anew what is made from the code: the recipe's JSON schema, the README's tree
 	$(BIN)/fettle schema > deployments/recipe.schema.json
+	$(BIN)/fettle schema --kind classification > deployments/classification.schema.json
 	$(BIN)/python -m tests.demo.readme
 
 clean: ## remove what was built, but not the environment

@@ -8,7 +8,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from pydantic import Field, field_validator, model_validator
 
 from flows.presets import preset_file, preset_names, with_preset
-from flows.recipe import Recipe
+from flows.recipe import CLASSIFICATION, Recipe
 from tasks.config import Config
 
 TAG = "fettle"
@@ -118,6 +118,7 @@ def pools(wanted: Wanted) -> list[Pool]:
 FLOWS = {
     "finetune": ("flows.finetune.finetune", GPU_POOL),
     "retrain": ("flows.retraining.retrain", GPU_POOL),
+    "classify": ("flows.classifying.classify", GPU_POOL),
     "evaluate": ("flows.measuring.evaluate", GPU_POOL),
     "data": ("flows.preparing.data", CPU_POOL),
     "publish": ("flows.releasing.publish", CPU_POOL),
@@ -128,11 +129,12 @@ FLOWS = {
 
 
 def deployments(wanted: Wanted, demo: Recipe) -> list[Deployment]:
-    """All of them: one a flow, `finetune` once more for each preset and the demo, `retrain` for each recipe."""
+    """All of them: one a flow, once more for each preset and the demo, and `retrain` for each recipe."""
     return [
         *(_deployment(wanted, flow, flow) for flow in FLOWS if flow != "gc"),
         _deployment(wanted, "gc", "gc", cron=GC_CRON),
-        *(_with_preset(wanted, name) for name in preset_names()),
+        *(_with_preset(wanted, "finetune", name) for name in preset_names()),
+        *(_with_preset(wanted, "classify", name) for name in preset_names(CLASSIFICATION)),
         _with_recipe(wanted, "finetune", "demo", demo, "A fintech assistant from made data: a minute or two, no GPU."),
         *(
             # Overlapping triggers wait for each other, and the later ones find nothing new.
@@ -178,9 +180,10 @@ def _with_recipe(
     return _deployment(wanted, flow, name, remark, recipe.model_dump(mode="json"), cron, slots)
 
 
-def _with_preset(wanted: Wanted, name: str) -> Deployment:
+def _with_preset(wanted: Wanted, flow: str, name: str) -> Deployment:
     lines = preset_file(name).read_text(encoding="utf-8").splitlines()
-    return _deployment(wanted, "finetune", name, _opening_comment(lines), with_preset({"preset": name}))
+    kind = {"kind": CLASSIFICATION} if flow == "classify" else {}
+    return _deployment(wanted, flow, name, _opening_comment(lines), with_preset({"preset": name} | kind))
 
 
 def _opening_comment(lines: Sequence[str]) -> str:

@@ -26,7 +26,9 @@ def show_certificate(certificate: Certificate) -> None:
     head = Text()
     head.append(certificate.id or "a row that could not be read", style="bold")
     head.append(f"   {first.named}")
-    side = {"train": "training side", "heldout": "held-out side"}.get(first.split, "")
+    side = {"train": "training side", "heldout": "held-out side"}.get(
+        first.split, first.split and f"{first.split} side"
+    )
     head.append("".join(f"   {word}" for word in (certificate.role, side) if word), style="cyan")
     terminal.console.print(head)
     terminal.console.print(Text(f"in run {certificate.run} of {certificate.recipe_name}\n", style="dim"))
@@ -73,7 +75,7 @@ def _sentences(step: Step) -> Iterator[str]:
         yield _packed(details["sequences"], step.verdict == "held out")
     if "times" in details:
         yield f"{details['times']:g} times in all, over {details['epochs']:g} epochs".replace(" 1 epochs", " 1 epoch")
-    if step.verdict == "measured":
+    if step.verdict == "measured" and details:
         yield (
             "loss "
             + ", ".join(f"{name.split('_')[0]} {details[name]:.3f}" for name in sorted(details))

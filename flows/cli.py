@@ -55,7 +55,7 @@ def _leave(code: list[int]) -> None:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    with prefect_api(options) if options.command in ("run", "demo", "evaluate") else nullcontext():
+    with prefect_api(options) if options.command in ("run", "classify", "demo", "evaluate") else nullcontext():
         from flows.commands import command
 
         return command(options.command)(options)
@@ -172,7 +172,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fettle", description="Fine-tuning that a team can trust every week.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = commands.add_parser
-    add("run", parents=[recipe, shared], help="run a recipe to a published model")
+    run = add("run", parents=[recipe, shared], help="run a recipe to a published model")
+    run.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="FIELD=A,B,…",
+        help="compare values in one table and publish nothing: training.method=full,lora",
+    )
+    _add_classify(add, shared)
     join = add("join", parents=[recipe, shared], help="lend this machine to a training that another one runs")
     join.add_argument(
         "--node-rank",
@@ -224,8 +232,20 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the data goes (build/demo)")
     demo.add_argument("--preset", choices=["demo", "forgetful"], default="demo", help="which recipe to run")
     _add_serving(add, shared)
-    add("schema", parents=[shared], help="print the JSON schema of a recipe")
+    schema = add("schema", parents=[shared], help="print the JSON schema of a recipe")
+    schema.add_argument("--kind", choices=["classification"], help="of a recipe of this kind (instruction data)")
     return parser
+
+
+def _add_classify(add: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = add("classify", parents=[shared], help="from a file of labelled texts to a published classifier")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="CSV, JSONL, JSON or Parquet, or s3://…")
+    parser.add_argument("--name", metavar="NAME", help="what the model is called (the first file's name)")
+    parser.add_argument("--text", metavar="FIELD", help="field of the text (recognised)")
+    parser.add_argument("--label", metavar="FIELD", help="field of the label (recognised)")
+    parser.add_argument("--base-model", metavar="MODEL", help="folder or Hub name (a small encoder is made here)")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="where the recipe is written (NAME.yaml)")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
 
 
 def _add_serving(add: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from tasks.artifacts import runs
 from tasks.artifacts.store import DEFAULT_STORE, Store
 from tasks.caching import watched_by
 from tasks.gate_record import GateRefusedError
+from tasks.promotion import PublicationConfig
 from tasks.publication import register
 
 
@@ -49,7 +50,7 @@ def carry_out(recipe: Recipe, store: Store, *, inputs: Inputs | None = None, mos
     except RefusedError as refusal:
         # Prefect takes a state for the run's own, and gives whoever called what it holds.
         return cast(Result, Failed(name=REFUSED, message=str(refusal), data=refusal))
-    return _ended(await_approval(store, recipe.name, result))
+    return ended(await_approval(store, recipe.name, result))
 
 
 def _run(recipe: Recipe, store: Store, inputs: Inputs | None, most_cost: float | None) -> Result:
@@ -59,10 +60,10 @@ def _run(recipe: Recipe, store: Store, inputs: Inputs | None, most_cost: float |
     with watched_by(record), watched_by(Shown(store, record)), record:
         inputs = inputs or find_inputs(recipe)
         show_plan(recipe, inputs, store)
-        return _conclude(recipe, store, pipeline(_limited(recipe, most_cost), inputs, store), record)
+        return conclude(recipe.publication, store, pipeline(_limited(recipe, most_cost), inputs, store), record)
 
 
-def _ended(result: Result | State[Any]) -> Result:
+def ended(result: Result | State[Any]) -> Result:
     """The result in a state whose name tells how it stands."""
     if isinstance(result, State):  # rejected by a person: already such a state
         return cast(Result, result)
@@ -84,7 +85,7 @@ def _limited(recipe: Recipe, most_cost: float | None) -> Recipe:
     return recipe.model_copy(update={"training": training})
 
 
-def _conclude(recipe: Recipe, store: Store, outcome: Outcome, record: Recorder) -> Result:
+def conclude(config: PublicationConfig, store: Store, outcome: Outcome, record: Recorder) -> Result:
     """Publish the model if the gate lets it through; raises `RefusedError`."""
     facts = store.manifest(outcome.evaluated).facts
     result = Result(
@@ -95,9 +96,8 @@ def _conclude(recipe: Recipe, store: Store, outcome: Outcome, record: Recorder) 
         evaluation=outcome.evaluated.address,
     )
     try:
-        published = register(
-            store, recipe.publication, recipe.name, outcome.publication, outcome.evaluated, outcome.trained
-        )
+        name = record.run.recipe_name
+        published = register(store, config, name, outcome.publication, outcome.evaluated, outcome.trained)
     except GateRefusedError as refusal:
         record.end("refused", str(refusal))
         raise RefusedError(str(refusal), result) from refusal

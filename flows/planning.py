@@ -18,7 +18,8 @@ from tasks.artifacts.store import Store
 from tasks.caching import Stage, foretold_by
 from tasks.config import Config
 
-DATA_STAGES = ("ingestion", "curation", "deduplication", "mixing", "tokenization")
+_NOUNS = ("ingestion", "curation", "deduplication", "mixing")
+DATA_STAGES = (*_NOUNS, "tokenization", *(f"labelled-{noun}" for noun in _NOUNS))
 """Stages that need no accelerator; an exact plan computes them."""
 
 Status = Literal["cached", "will run", "depends"]
@@ -132,13 +133,18 @@ class Forecaster:
 
 def foretell(recipe: Recipe, inputs: Inputs, store: Store, *, exact: bool = False) -> list[Step]:
     """The steps that a run of the recipe would take now. An exact plan computes the data stages that would run."""
-    forecaster = Forecaster(store, recipe.name, exact=exact)
-    with foretold_by(forecaster):
-        pipeline(recipe, inputs, store)
-    steps = {step.verb: step for step in forecaster.steps}
-    rows = steps["tokenize"]
+    steps = foretold(store, recipe.name, lambda: pipeline(recipe, inputs, store), exact=exact)
+    rows = next(step for step in steps if step.verb == "tokenize")
     told = forecast(recipe, inputs, store, rows.address if rows.status == "cached" or rows.done_now else None)
-    return [step.model_copy(update={"training": told}) if step.verb == "train" else step for step in forecaster.steps]
+    return [step.model_copy(update={"training": told}) if step.verb == "train" else step for step in steps]
+
+
+def foretold(store: Store, name: str, stages: Callable[[], object], *, exact: bool = False) -> list[Step]:
+    """The steps that calling the stages of a recipe of that name would take now."""
+    forecaster = Forecaster(store, name, exact=exact)
+    with foretold_by(forecaster):
+        stages()
+    return forecaster.steps
 
 
 def _waiting_for(identity: Identity) -> set[str]:

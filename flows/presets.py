@@ -14,9 +14,10 @@ class PresetError(ValueError):
     """A preset that is not there."""
 
 
-def preset_names() -> list[str]:
-    """What may be named. The demo's files lie there, too, but are whole recipes."""
-    return [path.stem for path in _files() if "sources" not in _read(path)]
+def preset_names(kind: str | None = None) -> list[str]:
+    """What recipes of a kind may name. The demo's files lie there, too, but are whole recipes."""
+    read = {path.stem: _read(path) for path in _files()}
+    return [name for name, preset in read.items() if "sources" not in preset and preset.get("kind") == kind]
 
 
 def preset_file(name: str) -> Path:
@@ -33,7 +34,8 @@ def with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     name = document.get("preset")
     if name is None:
         return told
-    names = preset_names()
+    # A preset for another kind of recipe makes the recipe one of that kind.
+    names = preset_names(told["kind"]) if "kind" in told else [*preset_names(), *preset_names("classification")]
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""

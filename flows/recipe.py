@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -32,6 +32,9 @@ from tasks.tokenization import TokenizationConfig
 from tasks.trainer.config import TrainingConfig
 from tasks.trainer.tokenizer_conversion import converted
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+CLASSIFICATION = "classification"
+"""The `kind` of recipes for text classification."""
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
@@ -160,6 +163,14 @@ class _StrictLoader(yaml.SafeLoader):
 
 def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """Read a YAML recipe over its preset, `a.b=value` settings on top; relative paths begin at the recipe's folder."""
+    document = read_document(path, settings)
+    if document.get("kind") == CLASSIFICATION:
+        raise RecipeError(f"{path} is of kind {CLASSIFICATION}, which this command does not know; use run or plan")
+    return _anchored(parse_recipe(document, str(path)), path.resolve().parent)
+
+
+def read_document(path: Path, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe as written, over its preset and with `a.b=value` settings on top; nothing of it is checked."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 # a SafeLoader
     except OSError as error:
@@ -173,19 +184,22 @@ def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     for setting in settings:
         _apply(document, setting)
     try:
-        document = with_preset(document)
+        return with_preset(document)
     except PresetError as error:
         raise RecipeError(f"{path} cannot be used:\n  {error}") from None
-    recipe = parse_recipe(document, str(path))
-    return _anchored(recipe, path.resolve().parent)
 
 
 def parse_recipe(document: Mapping[str, Any], where: str = "the recipe") -> Recipe:
     """A checked recipe; every fault is named with its path, and misspelt names with the nearest valid one."""
+    return checked(Recipe, document, where)
+
+
+def checked(shape: type[AnyConfig], document: Mapping[str, Any], where: str) -> AnyConfig:
+    """A document as what it is to be; every fault is named with its path, and misspelt names with the nearest one."""
     try:
-        return Recipe.model_validate(document)
+        return shape.model_validate(document)
     except ValidationError as error:
-        faults = [_fault(each) for each in _causes(error.errors())]
+        faults = [_fault(each, shape) for each in _causes(error.errors())]
         raise RecipeError(f"{where} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults)) from None
 
 
@@ -239,8 +253,8 @@ def _causes(errors: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _fault(error: Any) -> str:
-    path, siblings = _locate(error["loc"])
+def _fault(error: Any, shape: type[Config]) -> str:
+    path, siblings = _locate(error["loc"], shape)
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1, cutoff=0.5)
         return f"{path}: there is no such field" + (f"; did you mean {close[0]}?" if close else "")
@@ -252,9 +266,9 @@ def _fault(error: Any) -> str:
     return f"{path or 'the recipe'}: {error['msg'].removeprefix('Value error, ')}{shown}"
 
 
-def _locate(location: Sequence[str | int]) -> tuple[str, list[str]]:
+def _locate(location: Sequence[str | int], shape: type[Config]) -> tuple[str, list[str]]:
     """A fault's path as the recipe spells it, and the valid names at its place, found by walking the schema."""
-    schema = Recipe.model_json_schema()
+    schema = shape.model_json_schema()
     node: dict[str, Any] = schema
     path, siblings = [], list(node["properties"])
     for step in location:
@@ -282,20 +296,20 @@ def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:
-    sources = tuple(s.model_copy(update={"uri": _anchor_source(s.uri, folder)}) for s in recipe.sources)
+    sources = tuple(s.model_copy(update={"uri": anchored_source(s.uri, folder)}) for s in recipe.sources)
     benchmarks = tuple(
-        b.model_copy(update={"uri": _anchor_source(b.uri, folder)}) for b in recipe.evaluation.benchmarks
+        b.model_copy(update={"uri": anchored_source(b.uri, folder)}) for b in recipe.evaluation.benchmarks
     )
     semantic = recipe.deduplication.semantic
     if semantic:
-        semantic = semantic.model_copy(update={"model": _anchor_model(semantic.model, folder)})
+        semantic = semantic.model_copy(update={"model": anchored_model(semantic.model, folder)})
     training, start_from = recipe.training, _start_from(recipe)
     if start_from:
-        method = training.method.model_copy(update={"start_from": _anchor_model(start_from, folder)})
+        method = training.method.model_copy(update={"start_from": anchored_model(start_from, folder)})
         training = training.model_copy(update={"method": method})
     judge = recipe.evaluation.judge
     if judge and judge.model:
-        judge = judge.model_copy(update={"model": _anchor_model(judge.model, folder)})
+        judge = judge.model_copy(update={"model": anchored_model(judge.model, folder)})
     template = _read_template(recipe.tokenization.chat_template, folder)
     return recipe.model_copy(
         update={
@@ -303,7 +317,7 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
             "tokenization": recipe.tokenization.model_copy(update={"chat_template": template}),
             "deduplication": recipe.deduplication.model_copy(update={"semantic": semantic}),
             "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks, "judge": judge}),
-            "base_model": _anchor_model(recipe.base_model, folder),
+            "base_model": anchored_model(recipe.base_model, folder),
             "training": training,
         }
     )
@@ -319,12 +333,14 @@ def _read_template(given: str | None, folder: Path) -> str | None:
         raise RecipeError(f"tokenization.chat_template is {given}, which cannot be read: {error}") from None
 
 
-def _anchor_model(name: str, folder: Path) -> str:
+def anchored_model(name: str, folder: Path) -> str:
+    """A model's folder, as seen from the recipe's, or its name on the Hub."""
     there = folder / Path(name).expanduser()
     return str(there) if there.is_dir() else name
 
 
-def _anchor_source(uri: str, folder: Path) -> str:
+def anchored_source(uri: str, folder: Path) -> str:
+    """Where data lie, as seen from the recipe's folder; a name on the Hub as it is."""
     return uri if is_hub_name(uri, folder) else _anchor(uri, folder)
 
 
@@ -336,7 +352,7 @@ def find_inputs(recipe: Recipe, *, to_run: bool = True) -> Inputs:
     """Find and digest everything outside the store that a recipe names; to plan, a base model needs no weights."""
     semantic, start_from, judge = recipe.deduplication.semantic, _start_from(recipe), recipe.evaluation.judge
     return Inputs(
-        sources=tuple(_source(source) for source in recipe.sources),
+        sources=tuple(find_source(source.uri, source.reading()) for source in recipe.sources),
         benchmarks=tuple(find_benchmark(benchmark) for benchmark in recipe.evaluation.benchmarks),
         base_model=find_model("base_model", recipe.base_model, needs_weights=to_run),
         embedding=semantic and _model("deduplication.semantic.model", semantic.model, EMBEDDING_FILES),
@@ -350,10 +366,9 @@ def _start_from(recipe: Recipe) -> str | None:
     return method.start_from if isinstance(method, AdapterMethod) else None
 
 
-def _source(source: Source) -> Resource:
-    if is_hub_name(source.uri):
-        return hub_dataset(source.uri, source.reading())
-    return read_resource(source.uri, facts=source.reading())
+def find_source(uri: str, reading: dict[str, Any]) -> Resource:
+    """A source's files, known by their bytes and by what decides how they are read."""
+    return hub_dataset(uri, reading) if is_hub_name(uri) else read_resource(uri, facts=reading)
 
 
 def find_benchmark(benchmark: BenchmarkSource) -> Resource:

@@ -87,8 +87,9 @@ def _judged(store: Store, address: str) -> Judged | None:
         return None
     gates: dict[str, Any] = json.loads(store.read_file(manifest.artifact, GATES))
     asked = _asked(store, gates)
-    rows = [row for row in gates["scores"] if row["against"] == "base"]
-    return gates, tuple(_score(row, asked.get(row["name"], asked[_ALL])) for row in rows)
+    # A classifier is compared with several rivals; its own score is the same in each row.
+    rows = {row["name"]: row for row in reversed(gates["scores"]) if row["against"] not in ("production", "floor")}
+    return gates, tuple(_score(row, asked.get(row["name"], asked[_ALL])) for row in reversed(rows.values()))
 
 
 def _score(row: Row, asked: str) -> RunScore:
@@ -100,6 +101,8 @@ def _asked(store: Store, gates: dict[str, Any]) -> dict[str, str]:
     """For each measure a digest of what was asked, and one of all questions: scores of other ones are not compared."""
     try:
         measured = store.manifest(gates["measured"]["tuned"]).artifact
+        if "predictions" in measured.tables:  # of a classifier
+            return {_ALL: digest(sorted(store.table(measured, "predictions", ["id"])["id"].to_pylist()))[:12]}
         answers = store.table(measured, "answers", ["benchmark", "prompt_sha256"])
         heldout = store.table(measured, "heldout", ["row_id"])["row_id"].to_pylist()
     except StoreError:

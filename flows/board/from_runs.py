@@ -100,13 +100,16 @@ def _gate(samples: Samples, recipe: str, records: Records, ended: Sequence[Run])
 
 def _scores(samples: Samples, recipe: str, rows: Sequence[Mapping[str, Any]]) -> None:
     measures = list(dict.fromkeys(row["name"] for row in rows))[:MOST_MEASURES]
+    told = set()
     for row in rows:
         if row["name"] not in measures:
             continue
         unit = row["unit"]
         samples.add("fettle_score", row["base"], recipe, row["name"], row["against"], unit)
-        if row["against"] == "base":
+        # A classifier has no base, but several rivals, against which its own score is the same.
+        if row["name"] not in told and row["against"] != "production":
             samples.add("fettle_score", row["tuned"], recipe, row["name"], "tuned", unit)
+            told.add(row["name"])
 
 
 def _training(samples: Samples, recipe: str, records: Records, runs: Sequence[Run]) -> None:

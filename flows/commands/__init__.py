@@ -10,6 +10,7 @@ from importlib import import_module
 MODULES = {
     "run": "running",
     "demo": "running",
+    "classify": "classifying",
     "join": "joining",
     "plan": "planning",
     "evaluate": "evaluating",

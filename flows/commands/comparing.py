@@ -10,6 +10,7 @@ from flows.certificate_page import show_row_changes
 from flows.cli import DONE
 from flows.commands.showing import address_of
 from flows.errors import RecipeError
+from flows.labelled_fates import is_labelled, labelled_row_changes
 from flows.row_changes import row_changes
 from tasks.artifacts import runs
 from tasks.artifacts.lineage import differences
@@ -26,7 +27,8 @@ def diff(options: argparse.Namespace) -> int:
             for change in differences(store.manifest(before), store.manifest(after))
         ]
     was, now = runs.find(store, options.before), runs.find(store, options.after)
-    rows = row_changes(store, was, now, options.rows) if was and now else None
+    tell = labelled_row_changes if was and now and is_labelled(was) and is_labelled(now) else row_changes
+    rows = tell(store, was, now, options.rows) if was and now else None
     if options.json:
         terminal.answer({"fields": fields, "rows": rows.model_dump(mode="json") if rows else None})
         return DONE

@@ -3,18 +3,23 @@
 import argparse
 
 from flows import terminal
+from flows.classification import ClassificationRecipe, load_any
+from flows.classifying import weigh
 from flows.cli import DONE, REFUSED
 from flows.commands.running import score_rows
+from flows.errors import RecipeError
 from flows.evaluating import evaluate_only
 from flows.forecast import require_sound
-from flows.recipe import load_recipe
 from tasks.artifacts.store import Store
 from tasks.caching import watched_by
+from tasks.gate_record import read_gates
 
 
 def evaluate(options: argparse.Namespace) -> int:
     """Measure and judge a recipe's model, and publish nothing."""
-    recipe = load_recipe(options.recipe, options.set)
+    recipe = load_any(options.recipe, options.set)
+    if isinstance(recipe, ClassificationRecipe):
+        return _evaluate_classifier(recipe, options)
     if options.until_decided:
         evaluation = recipe.evaluation.model_copy(update={"until_decided": True})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
@@ -39,6 +44,27 @@ def evaluate(options: argparse.Namespace) -> int:
             told = f"fettle run {options.recipe} --set evaluation.until_decided=true"
             terminal.console.print(f"then     {told}", markup=False)
     return DONE if result.verdict == "pass" else REFUSED
+
+
+def _evaluate_classifier(recipe: ClassificationRecipe, options: argparse.Namespace) -> int:
+    if options.until_decided:
+        raise RecipeError("--until-decided draws more items of benchmarks; a classifier is measured on all test rows")
+    options.ready()
+    with terminal.Board(quiet=options.json) as board, watched_by(board):
+        weighed = weigh(recipe, options.store)
+    store = Store(options.store)
+    gates = read_gates(store, weighed.evaluated.address)
+    if options.json:
+        told = {"run": weighed.run, "evaluation": weighed.evaluated.address}
+        terminal.answer({**told, "verdict": gates.verdict, "reason": gates.reason})
+    else:
+        terminal.console.print()
+        terminal.show_table(score_rows(store, weighed.evaluated.address))
+        style = "green" if gates.verdict == "pass" else "red"
+        terminal.console.print(f"\ngate     [{style}]{gates.verdict}[/]  ", end="")
+        terminal.console.print(gates.reason, markup=False)
+        terminal.console.print(f"run      {weighed.run}   (fettle report {weighed.run})", markup=False)
+    return DONE if gates.verdict == "pass" else REFUSED
 
 
 def _judged(store: Store, judgement: str | None) -> list[str]:

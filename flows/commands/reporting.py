@@ -6,15 +6,18 @@ from pathlib import Path
 import yaml
 
 from flows import terminal
+from flows.classification import ClassificationRecipe, parse_any
+from flows.classifying import about_classifier
 from flows.cli import DONE
 from flows.errors import RecipeError
 from flows.pipeline import about
-from flows.recipe import parse_recipe
 from flows.runs_over_time import run_facts
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
+from tasks.classification.gathering import gather as classifier_facts
 from tasks.gathering import gather
-from tasks.reporting.facts import Facts
+from tasks.reporting.classifier_page import render as render_classifier
+from tasks.reporting.facts import Outcome
 from tasks.reporting.over_time import render_over_time
 from tasks.reporting.page import render
 
@@ -33,7 +36,7 @@ def report(options: argparse.Namespace) -> int:
     else:
         run = named(store, options.run)
         path = options.output or Path(f"report-{run.id}.html")
-        text = render(_facts(store, run))
+        text = _page(store, run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -46,17 +49,24 @@ def report(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _facts(store: Store, run: runs.Run) -> Facts:
+def _page(store: Store, run: runs.Run) -> str:
     made = {stage.verb: store.manifest(stage.address).artifact for stage in run.stages if stage.verb in _TOLD}
     if missing := [verb for verb in ("train", "evaluate") if verb not in made]:
         raise RecipeError(f"run {run.id} did not {missing[0]}, so there is nothing to report: {run.message}")
-    recipe = parse_recipe(run.recipe, f"the recipe of {run.id}")
+    recipe = parse_any(run.recipe, f"the recipe of {run.id}")
     written = yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
-    named = about(recipe).model_copy(update={"recipe": written})
-    facts = gather(store, named, made["train"], made["evaluate"], made.get("judge"))
-    if run.version is None:
-        return facts
-    return facts.model_copy(update={"outcome": facts.outcome.model_copy(update={"published": str(run.version)})})
+    trained, evaluated, told = made["train"], made["evaluate"], {"recipe": written}
+    if isinstance(recipe, ClassificationRecipe):
+        named = about_classifier(recipe).model_copy(update=told)
+        classifier = classifier_facts(store, named, trained, evaluated)
+        return render_classifier(classifier.model_copy(update=_published(run, classifier.outcome)))
+    facts = gather(store, about(recipe).model_copy(update=told), trained, evaluated, made.get("judge"))
+    return render(facts.model_copy(update=_published(run, facts.outcome)))
+
+
+def _published(run: runs.Run, outcome: Outcome) -> dict[str, Outcome]:
+    version = None if run.version is None else str(run.version)
+    return {"outcome": outcome.model_copy(update={"published": version})}
 
 
 def named(store: Store, run_id: str | None) -> runs.Run:

@@ -4,11 +4,14 @@ import argparse
 import json
 
 from flows import terminal
+from flows.classification import ClassificationRecipe, load_any
+from flows.classifying import classify
 from flows.cli import DONE, REFUSED
+from flows.commands.variants import sweep
 from flows.errors import RefusedError, Result
 from flows.finetune import finetune
 from flows.forecast import require_sound
-from flows.recipe import Recipe, load_recipe
+from flows.recipe import Recipe
 from tasks.artifacts import registry
 from tasks.artifacts.store import Store
 from tasks.caching import watched_by
@@ -17,7 +20,13 @@ from tasks.gate_record import GATES
 
 def run(options: argparse.Namespace) -> int:
     """Run a recipe; a refusal by the gate is a result too, with its own exit code."""
-    recipe = load_recipe(options.recipe, options.set)
+    if options.sweep:
+        return sweep(options)
+    return tell(load_any(options.recipe, options.set), options)
+
+
+def tell(recipe: Recipe | ClassificationRecipe, options: argparse.Namespace) -> int:
+    """Run a recipe of either kind, and print what it came to."""
     result, refusal = execute(recipe, options)
     store = Store(options.store)
     if options.json:
@@ -30,13 +39,16 @@ def run(options: argparse.Namespace) -> int:
     return REFUSED if refusal else DONE
 
 
-def execute(recipe: Recipe, options: argparse.Namespace) -> tuple[Result, str | None]:
+def execute(recipe: Recipe | ClassificationRecipe, options: argparse.Namespace) -> tuple[Result, str | None]:
     """Run the pipeline as a flow, with progress; gives the result, and why the gate refused if it did."""
-    require_sound(recipe)
+    if isinstance(recipe, Recipe):
+        require_sound(recipe)
     options.ready()
     with terminal.Board(quiet=options.json) as board, watched_by(board):
         try:
-            return finetune(recipe, options.store), None
+            if isinstance(recipe, Recipe):
+                return finetune(recipe, options.store), None
+            return classify(recipe, options.store), None
         except RefusedError as refusal:
             return refusal.result, str(refusal)
 
@@ -46,7 +58,7 @@ def score_rows(store: Store, evaluation: str) -> list[dict[str, object]]:
     gates = json.loads(store.read_file(evaluation, GATES))
     return [
         {
-            "measure": score["name"] + (" (production)" if score["against"] == "production" else ""),
+            "measure": score["name"] + ("" if score["against"] == "base" else f" ({score['against']})"),
             "base": score["base"],
             "tuned": score["tuned"],
             "change": score["difference"],
@@ -58,7 +70,7 @@ def score_rows(store: Store, evaluation: str) -> list[dict[str, object]]:
     ]
 
 
-def print_outcome(recipe: Recipe, store: Store, result: Result, refusal: str | None) -> None:
+def print_outcome(recipe: Recipe | ClassificationRecipe, store: Store, result: Result, refusal: str | None) -> None:
     """The gate's word, and where everything lies."""
     style = "green" if refusal is None else "red"
     terminal.console.print(f"gate     [{style}]{result.verdict}[/]  ", end="")

@@ -3,10 +3,11 @@
 import argparse
 
 from flows import terminal
-from flows.certificate import certify, names_row
+from flows.certificate import Certificate, certify, names_row
 from flows.certificate_page import show_certificate
 from flows.cli import DONE
 from flows.errors import RecipeError
+from flows.labelled_fates import certify_labelled, is_labelled
 from flows.tokens_shown import show_tokens, tokens_of
 from tasks.artifacts import runs
 from tasks.artifacts.errors import StoreError
@@ -45,12 +46,22 @@ def _show_row(store: Store, options: argparse.Namespace) -> int:
         else:
             show_tokens(row)
         return DONE
-    certificate = certify(store, options.what, options.run)
+    certificate = _certificate(store, options)
     if options.json:
         terminal.answer(certificate.model_dump(mode="json"))
     else:
         show_certificate(certificate)
     return DONE
+
+
+def _certificate(store: Store, options: argparse.Namespace) -> Certificate:
+    """Of the newest run that holds the row, of whichever kind, or of the run that is named."""
+    for run in runs.recent(store):
+        if is_labelled(run) and (options.run is None or run.id.startswith(options.run)):
+            found = certify_labelled(store, run, options.what)
+            if found is not None:
+                return found
+    return certify(store, options.what, options.run)
 
 
 def _show_runs(store: Store, options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from flows import terminal
 from flows.cli import DONE, REFUSED
 from flows.commands.running import execute, print_outcome, report_location, score_rows
 from flows.demo.corpus import Fault, Place, write_corpus
+from flows.demo.tickets import write_tickets
 from flows.errors import Result
 from flows.presets import preset_file
 from flows.recipe import load_recipe
@@ -39,6 +40,7 @@ def tell(options: argparse.Namespace) -> int:
     """Write the data, run the preset, print the story; gives the exit code."""
     folder: Path = options.folder
     plan = write_corpus(folder)
+    write_tickets(folder)
     recipe_path = lay_out(folder, options.preset)
     if not options.json:
         terminal.errors.print(f"{sum(plan.rows.values()):,} rows with {len(plan.faults):,} planted faults in {folder}")

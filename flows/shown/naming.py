@@ -6,8 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 from prefect.runtime import flow_run
-from pydantic import ValidationError
 
+from flows.classification import ClassificationRecipe, parse_any
+from flows.errors import RecipeError
 from flows.pipeline import base_model_label
 from flows.recipe import Recipe
 from tasks.artifacts import runs
@@ -22,20 +23,20 @@ LONGEST_VALUE = 24
 def run_name() -> str:
     """A flow run's name from its parameters."""
     given: Any = flow_run.parameters["recipe"]
-    recipe = given if isinstance(given, Recipe) else Recipe.model_validate(given)
+    recipe = parse_any(given) if isinstance(given, dict) else given
     return name_of(recipe, flow_run.parameters.get("store_uri"), flow_run.name)
 
 
-def name_of(recipe: Recipe, store_uri: str | None, current: str | None = None) -> str:
+def name_of(recipe: Recipe | ClassificationRecipe, store_uri: str | None, current: str | None = None) -> str:
     """The name of a run of the recipe; one that is retried keeps its current name."""
-    name = f"{recipe.name} on {base_model_label(recipe.base_model)}"
+    name = f"{recipe.name} on {base_model_label(recipe.base_model)}" if recipe.base_model else recipe.name
     if current is not None and current.startswith(name):
         return current
     changes = _changes(recipe, store_uri)
     return f"{name}: {', '.join(changes)}" if changes else name
 
 
-def _changes(recipe: Recipe, store_uri: str | None) -> list[str]:
+def _changes(recipe: Recipe | ClassificationRecipe, store_uri: str | None) -> list[str]:
     # A store that fails is told of by the run itself, in its own words.
     with suppress(StoreError):
         before = runs.recent(Store(store_uri), recipe.name)[:1] if store_uri else []
@@ -47,8 +48,8 @@ def _changes(recipe: Recipe, store_uri: str | None) -> list[str]:
 def filled(document: dict[str, Any]) -> dict[str, Any]:
     """An earlier recipe with the defaults of fields that are newer than it."""
     try:
-        return Recipe.model_validate(document).model_dump(mode="json")
-    except ValidationError:
+        return parse_any(document).model_dump(mode="json")
+    except RecipeError:
         return document
 
 

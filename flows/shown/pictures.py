@@ -70,7 +70,7 @@ def benchmark_picture(scores: Sequence[ScoreFacts]) -> str:
 
 def _row(score: ScoreFacts, y: float, scale: float) -> list[Markup]:
     unit, tone = score.unit, _TONES[score.effect]
-    name = score.name + (" (production)" if score.against == "production" else "")
+    name = score.name + ("" if score.against == "base" else f" ({score.against})")
     name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     told = f"{wording.score(score.base, unit)} → {wording.score(score.tuned, unit)}"
     parts = [

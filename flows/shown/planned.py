@@ -1,5 +1,7 @@
 """The plan of a run, as a page at its start: what is cached, what runs and why, what training will take."""
 
+from collections.abc import Callable
+
 from prefect.artifacts import create_markdown_artifact
 
 from flows.forecast_shown import forecast_lines
@@ -10,18 +12,24 @@ from tasks.artifacts.store import Store
 from tasks.caching import for_people, logger
 from tasks.reporting import wording
 from tasks.reporting.tables import escape_markdown, markdown_table
+from tasks.trainer.config import TrainingConfig
 
 
 def show_plan(recipe: Recipe, inputs: Inputs, store: Store) -> None:
     """Foretell the run's stages and show them; computes nothing."""
+    show_steps(lambda: foretell(recipe, inputs, store), recipe.training)
+
+
+def show_steps(foretold: Callable[[], list[Step]], training: TrainingConfig | None = None) -> None:
+    """Show what is foretold; `training` is what the forecast of training is told by."""
     try:
-        steps = foretell(recipe, inputs, store)
+        steps = foretold()
     except StoreError as error:
         # The stages retry what the store does; a page for people is no reason to end the run.
         logger().warning("the plan cannot be shown: %s", error)
         return
     with for_people():
-        create_markdown_artifact(_page(recipe, steps), key="plan", description=in_a_sentence(steps))
+        create_markdown_artifact(_page(training, steps), key="plan", description=in_a_sentence(steps))
 
 
 def in_a_sentence(steps: list[Step]) -> str:
@@ -34,14 +42,12 @@ def in_a_sentence(steps: list[Step]) -> str:
     return f"{cached} of {len(steps)} stages are cached; what runs or may run: {', '.join(others)}"
 
 
-def _page(recipe: Recipe, steps: list[Step]) -> str:
+def _page(training: TrainingConfig | None, steps: list[Step]) -> str:
     parts = [f"{in_a_sentence(steps)}.", markdown_table([_row(step) for step in steps])]
     parts += [f"**Warning** ({step.verb}): {escape_markdown(each)}" for step in steps for each in step.warnings]
     for step in steps:
-        if step.training is not None and step.status != "cached":
-            told = [
-                {"": name, "training": text} for name, text, _style in forecast_lines(step.training, recipe.training)
-            ]
+        if training is not None and step.training is not None and step.status != "cached":
+            told = [{"": name, "training": text} for name, text, _style in forecast_lines(step.training, training)]
             parts.append(markdown_table(told))
     return "\n\n".join(parts)
 

@@ -122,9 +122,10 @@ def test_unknown_command_is_usage(fettle: Fettle) -> None:
     assert re.search("run .*plan", fettle("--help").out, re.S)
 
 
-def test_committed_schema_is_fresh() -> None:
-    assert schema_path().read_text() == recipe_schema(), "the recipe changed; run `make fresh`"
-    described = json.loads(recipe_schema())
+@pytest.mark.parametrize("kind", [None, "classification"])
+def test_committed_schema_is_fresh(kind: str | None) -> None:
+    assert schema_path(kind).read_text() == recipe_schema(kind), "the recipe changed; run `make fresh`"
+    described = json.loads(recipe_schema(kind))
     for definition in [described, *described["$defs"].values()]:
         for name, field in definition.get("properties", {}).items():
             target = described["$defs"].get(field.get("$ref", "").removeprefix("#/$defs/"), {})

@@ -36,11 +36,13 @@ PRELOADED = (
     "tasks.trainer.models",
     "tasks.trainer.generation",
     "tasks.trainer.choices",
+    "tasks.trainer.classifier.run",
     "peft",
     "accelerate",
     "datasets",
     "transformers.models.llama.modeling_llama",
     "transformers.models.auto.modeling_auto",
+    "transformers.models.modernbert.modeling_modernbert",
 )
 SIZE, STATUS = struct.Struct("i"), struct.Struct("ii")
 """Of an order in bytes; and a process's id with its wait status."""
