@@ -35,7 +35,7 @@ def with_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     if name is None:
         return told
     # A preset for another kind of recipe makes the recipe one of that kind.
-    names = preset_names(told["kind"]) if "kind" in told else [*preset_names(), *preset_names("classification")]
+    names = [*(() if "kind" in told else preset_names()), *preset_names("classification")]
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""

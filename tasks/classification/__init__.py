@@ -1,0 +1,1 @@
+"""The stages for labelled texts, one module a stage: from sources to a published classifier."""

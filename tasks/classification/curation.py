@@ -68,12 +68,12 @@ def _contradictions(rows: pl.DataFrame) -> Iterator[list[int]]:
 def _settled(rows: pl.DataFrame, places: list[int], config: LabelledCurationConfig) -> dict[int, tuple[str, str]]:
     if config.contradictions == "keep":
         return {}
-    said = {place: _label(rows, place) for place in places}
+    said = {place: tuple(sorted(rows["labels"][place].to_list())) for place in places}
     counted = Counter(said.values()).most_common()
     right = counted[0][0] if config.contradictions == "majority" and counted[0][1] > counted[1][1] else None
-    evidence = "the same text is " + " and ".join(f"{label!r} {count}×" for label, count in counted[:_QUOTED])
+    evidence = "the same text is " + " and ".join(f"{_told(label)} {count}×" for label, count in counted[:_QUOTED])
     first = {label: place for place, label in reversed(said.items())}
-    where = ", ".join(f"{label!r} in {_place(rows, first[label])}" for label, _ in counted[:_QUOTED])
+    where = ", ".join(f"{_told(label)} in {_place(rows, first[label])}" for label, _ in counted[:_QUOTED])
     return {
         place: (CONTRADICTION, f"{evidence}: {where}")
         for place, label in said.items()
@@ -97,8 +97,8 @@ def _rare(
     }
 
 
-def _label(rows: pl.DataFrame, place: int) -> str:
-    return ", ".join(sorted(rows["labels"][place].to_list()))
+def _told(labels: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, labels)) or "without a label"
 
 
 def _place(rows: pl.DataFrame, place: int) -> str:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -16,7 +16,7 @@ from tasks.classification.curation import CONTRADICTION
 from tasks.classification.deduplication import COPY_OF, EXACT
 from tasks.classification.mixing import UNSEEN
 from tasks.classification.reading import NO_LABEL, NO_TEXT
-from tasks.config import flat
+from tasks.config import Config, flat
 from tasks.gate_record import GATES
 from tasks.gathering import About, lineage_facts, stage_facts, warning_facts
 from tasks.labelled_text import SIDES
@@ -58,6 +58,7 @@ MODEL_NAMES = {
 _MOST_ROWS = 40
 
 Row = Mapping[str, Any]
+AnyFacts = TypeVar("AnyFacts", bound=Config)
 
 
 def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact) -> ClassifierFacts:
@@ -99,8 +100,8 @@ def gather(store: Store, about: About, trained: Artifact, evaluated: Artifact) -
         pretraining=_pretraining(by_stage.get("encoder")),
         training=_training(store, by_stage[TRAINING]),
         validation=tuple(_validation(store.rows(trained, "metrics"))),
-        stages=tuple(stage_facts(store, manifest, None) for manifest in manifests),
-        warnings=warning_facts(manifests),
+        stages=tuple(_plain(stage_facts(store, manifest, None), "name") for manifest in manifests),
+        warnings=tuple(_plain(each, "stage") for each in warning_facts(manifests)),
         lineage=lineage_facts(tree(store, evaluated.address), set()),
         recipe=about.recipe or _settings(by_stage),
         command=f"fettle run {about.name}.yaml --store {store.uri}",
@@ -126,6 +127,12 @@ def _in_order(store: Store, evaluated: Artifact) -> list[Manifest]:
 
     visit(evaluated.address)
     return list(ordered.values())
+
+
+def _plain(facts: AnyFacts, field: str) -> AnyFacts:
+    """With the stage as people call it: that its rows are labelled texts goes without saying here."""
+    name = getattr(facts, field).removeprefix("labelled-").removeprefix("classifier-")
+    return facts.model_copy(update={field: name})
 
 
 def _first(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

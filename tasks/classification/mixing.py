@@ -4,6 +4,7 @@ A row's side is drawn by a hash of its text within its label, so rows keep their
 nearly all keep it when rows of their own do. No two rows are near copies of each other by now, so none leaks.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -26,6 +27,7 @@ UNSEEN, SPARE, SUSPICIOUS = "label not in training", "over most_per_label", "sus
 IMBALANCE = 5.0
 """How many times the rows of its rarest label the commonest must have for a word about it."""
 _NAMED = 5
+_NUMBER = re.compile(r"-?\d{1,18}")
 
 LABELS = pa.schema([("name", pa.string())])
 """The labels in their order: a row's place is the label's number."""
@@ -46,7 +48,8 @@ class LabelledMixingConfig(Config):
     """What is learnt from, what is chosen by, and what is measured by."""
 
     validation: float = Field(0.1, gt=0, lt=0.5)
-    """Share of the rows to choose by (the best step, the temperature); of no effect where a source gives that side."""
+    """Share of the rows beside the test side to choose by (the best step, the temperature); of no effect where a source
+    gives that side."""
     test: float = Field(0.15, gt=0, lt=0.5)
     """Share of the rows to measure by; of no effect where a source gives that side."""
     most_per_label: int | None = Field(None, ge=1)
@@ -70,11 +73,12 @@ def mix(
     rows = rows.with_columns(split=_sides(rows, config))
     dropped = _unseen(rows) | _spare(rows, config)
     known = _labels(rows, dropped, labels)
+    _require_measurable(rows, dropped)
     found = _suspects(out, rows, dropped, known, config, multi_label)
     if config.suspicious == "drop":
         dropped |= {
             place: (SUSPICIOUS, f"{each['confidence']:.3f} sure of it, rather {', '.join(each['suggested']) or 'none'}")
-            for place, each in found.items()
+            for place, each in _droppable(rows, dropped, found).items()
         }
     for side in SIDES:
         chosen = (rows["split"] == side).to_list()
@@ -121,6 +125,16 @@ def _unseen(rows: pl.DataFrame) -> dict[int, tuple[str, str]]:
     return {place: (UNSEEN, f"no training row is {names[0]!r}") for place, names in unseen if names}
 
 
+def _require_measurable(rows: pl.DataFrame, dropped: dict[int, Any]) -> None:
+    for side in ("validation", "test"):
+        places = [place for place, each in enumerate(rows["split"]) if each == side]
+        if all(place in dropped for place in places):
+            raise ValueError(
+                f"none of the {len(places):,} rows of the given {side} side has a label that a training row has, such "
+                f"as {next(iter(rows['labels'][places[0]]))!r}; name the labels alike on all sides, or add rows"
+            )
+
+
 def _spare(rows: pl.DataFrame, config: LabelledMixingConfig) -> dict[int, tuple[str, str]]:
     if config.most_per_label is None:
         return {}
@@ -150,7 +164,7 @@ def _labels(rows: pl.DataFrame, dropped: dict[int, Any], declared: Sequence[str]
 
 def _naturally(name: str) -> tuple[int, int, str]:
     """Numbers by value, before names."""
-    return (0, int(name), "") if name.lstrip("-").isdecimal() else (1, 0, name)
+    return (0, int(name), name) if _NUMBER.fullmatch(name) else (1, 0, name)
 
 
 def _suspects(
@@ -163,7 +177,13 @@ def _suspects(
 ) -> dict[int, dict[str, Any]]:
     """Training rows whose label looks wrong, by place, the most suspicious first."""
     places = np.array([p for p, side in enumerate(rows["split"]) if side == "train" and p not in dropped])
-    if config.suspicious == "ignore" or len(places) > config.most_judged:
+    if config.suspicious == "ignore":
+        return {}
+    if len(places) > config.most_judged:
+        out.warn(
+            f"labels were not judged: {len(places):,} training rows are more than mixing.most_judged, "
+            f"{config.most_judged:,}; raise it to have suspicious ones listed, which takes some minutes"
+        )
         return {}
     from tasks.algorithms.classification.suspects import suspects  # scikit-learn takes a second
 
@@ -178,6 +198,24 @@ def _suspects(
         judged = {"given": list(each.given), "suggested": list(each.suggested), "confidence": each.confidence}
         told[int(places[each.place])] = {**origin, **judged}
     return told
+
+
+def _droppable(
+    rows: pl.DataFrame, dropped: dict[int, Any], found: dict[int, dict[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """Suspects without which each of their labels still has a training row."""
+    left = Counter(
+        name
+        for place, (side, names) in enumerate(rows.select("split", "labels").iter_rows())
+        if side == "train" and place not in dropped
+        for name in names
+    )
+    droppable = {}
+    for place, each in found.items():
+        if all(left[name] > 1 for name in each["given"]):
+            left.subtract(each["given"])
+            droppable[place] = each
+    return droppable
 
 
 def _tell(out: Attempt, rows: pl.DataFrame, dropped: dict[int, Any], labels: Sequence[str], suspicious: int) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 from tokenizers import Encoding, Tokenizer
 
+from tasks.algorithms.classification.cutting import shortened
 from tasks.artifacts.manifest import Artifact, Counts
 from tasks.artifacts.resource import Resource, ResourceError, read_bytes
 from tasks.artifacts.store import Attempt, Store
@@ -75,8 +76,9 @@ def _tokenized(tokenizer: Tokenizer, rows: pl.DataFrame, labels: list[str], max_
     # Counted before the cut, which the tokenizer itself makes, so that its end mark stays.
     tokenizer.no_truncation()
     lengths = [len(each.ids) for each in tokenizer.encode_batch(given)]
+    cut = list(shortened(tokenizer, rows["text"].to_list(), rows["text_pair"].to_list(), max_length))
     tokenizer.enable_truncation(max_length)
-    encoded: list[Encoding] = tokenizer.encode_batch(given)
+    encoded: list[Encoding] = tokenizer.encode_batch(cut)
     return {
         "id": rows["id"].to_list(),
         "input_ids": [each.ids for each in encoded],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from tasks.artifacts.checkpoints import Mirror
 from tasks.artifacts.manifest import Artifact, Counts
@@ -44,7 +45,7 @@ def train(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fettle-training-")))
         (settings,) = out.store.rows(tokenized, "settings")
-        job = ClassifierJob(
+        job = _checked(
             **dict(settled),
             base_model=stack.enter_context(model_folder(out.store, base_model)),
             train=_files(stack, out.store, tokenized, "train"),
@@ -60,6 +61,13 @@ def train(
             _run(out, job, folder, mirror, resume_from)
         _keep(out, job.output)
     out.counts = Counts(read=rows, kept=rows)
+
+
+def _checked(**settings: Any) -> ClassifierJob:
+    try:
+        return ClassifierJob(**settings)
+    except ValidationError as error:  # what only the labels of the data show
+        raise ValueError(f"training: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
 
 
 @contextmanager

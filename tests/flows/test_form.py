@@ -7,6 +7,8 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import build_error_obj, validate
 
+from flows.classification import ClassificationRecipe
+from flows.classifying import classify
 from flows.finetune import finetune
 from flows.presets import preset_names, with_preset
 from flows.recipe import Recipe
@@ -77,6 +79,20 @@ def test_unions_are_tabs_and_tags_are_selects() -> None:
     assert [tab["properties"]["kind"]["enum"] for tab in tabs] == [[tab["title"]] for tab in tabs]
     assert all("kind" in tab["required"] for tab in tabs)
     assert definitions["Source"]["properties"]["role"]["enum"] == ["general", "domain", "code", "safety"]
+
+
+def test_the_form_of_classify_is_drawn_alike() -> None:
+    schema: dict[str, Any] = parameter_schema(classify).model_dump_for_openapi()
+    for name, shape in schema["definitions"].items():
+        properties = shape.get("properties", {})
+        assert [field["position"] for field in properties.values()] == list(range(len(properties))), name
+        words = {field: told.get("description") or "$ref" in told for field, told in properties.items()}
+        assert all(words.values()), f"{name}: {words}"
+    assert [node for node in places(schema) if {"oneOf", "const", "discriminator"} & set(node)] == []
+    smallest = {"name": "small", "sources": [{"name": "a", "uri": "a.csv"}]}
+    for method in ("full", "frozen", "first_layers_frozen", "lora"):
+        recipe = ClassificationRecipe.model_validate({**smallest, "training": {"method": method}})
+        assert not validate({"recipe": recipe.model_dump(mode="json")}, schema), method
 
 
 def test_the_form_of_retrain_is_that_of_finetune() -> None:

@@ -13,8 +13,20 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from tasks.artifacts.manifest import Artifact
+from tasks.artifacts.resource import Resource, read_resource
 from tasks.artifacts.store import Store
 from tasks.caching import Stage
+from tasks.classification.curation import LabelledCurationConfig
+from tasks.classification.curation import curate as curate_labelled
+from tasks.classification.deduplication import LabelledDeduplicationConfig
+from tasks.classification.deduplication import deduplicate as deduplicate_labelled
+from tasks.classification.ingestion import LabelledIngestionConfig, LabelledSource
+from tasks.classification.ingestion import ingest as ingest_labelled
+from tasks.classification.mixing import LabelledMixingConfig
+from tasks.classification.mixing import mix as mix_labelled
+from tasks.classification.tokenization import LabelledTokenizationConfig
+from tasks.classification.tokenization import tokenize as tokenize_labelled
 from tasks.curation import curate
 from tasks.deduplication import DeduplicationConfig, deduplicate
 from tasks.filters import CurationConfig
@@ -27,6 +39,10 @@ from tests.stages.making import benchmark, chat, pair, source, tokenizer_files
 GOLDEN = Path(__file__).with_name("golden.json")
 UPDATE = "python -m tests.stages.test_golden --update"
 STAGES: tuple[Stage[Any], ...] = (ingest, curate, deduplicate, mix, tokenize)
+LABELLED: tuple[Stage[Any], ...] = (
+    *(ingest_labelled, curate_labelled, deduplicate_labelled, mix_labelled),
+    tokenize_labelled,
+)
 
 Golden = dict[str, dict[str, Any]]
 
@@ -72,11 +88,52 @@ def _safety() -> list[dict[str, Any]]:
     ]
 
 
+def _mail() -> list[dict[str, Any]]:
+    """Labelled texts, with a contradiction, copies, a rare label and some that cannot be read."""
+    rows: list[dict[str, Any]] = [
+        {"text": f"I lost my card number {figure} in {city}, é😀 {kind} it now.", "label": place}
+        for city, figure in zip(_CITIES, _FIGURES, strict=True)
+        for place, kind in enumerate(("freeze", "replace", "find"))
+    ]
+    rows += [{**rows[0], "text": rows[0]["text"].upper(), "label": 1}, dict(rows[4])]
+    fees = "Where do I see all of the fees that I have paid in this year"
+    rows += [{"text": fees, "label": 3}, {"text": f"{fees}, please?", "label": 3}, {"text": "Freeze it!", "label": 0}]
+    rows += [{"text": "How far is it?", "label": None}, {"text": "  ", "label": 1}, {"text": "What?", "label": 9}]
+    return rows
+
+
+def _letters() -> list[dict[str, Any]]:
+    rows = [
+        {"premise": f"The shop in {city} is open.", "hypothesis": f"It sells {figure} cards.", "label": "find"}
+        for city, figure in zip(_CITIES, _FIGURES, strict=True)
+    ]
+    return [*rows, dict(rows[0], split="test"), dict(rows[1], label="unseen", split="test", hypothesis="No.")]
+
+
+def _declared(path: Path, rows: list[dict[str, Any]], **settings: Any) -> Resource:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    declared = LabelledSource(name=path.stem, uri=str(path), **settings)
+    return read_resource(declared.uri, facts=declared.reading())
+
+
+def labelled(folder: Path, store: Store, tokenizer: Resource) -> tuple[Artifact, ...]:
+    """What the labelled stages make of their fixed corpus. No suspects: their figures are scikit-learn's to change."""
+    kinds = ("freeze", "replace", "find", "fees")
+    sources = [_declared(folder / "mail.jsonl", _mail(), label_names=kinds), _declared(folder / "w.jsonl", _letters())]
+    ingested = ingest_labelled(store, LabelledIngestionConfig(max_reject_ratio=0.1), sources)
+    curated = curate_labelled(store, LabelledCurationConfig(min_words=4), ingested)
+    deduplicated = deduplicate_labelled(store, LabelledDeduplicationConfig(), curated, ["w", "mail"])
+    config = LabelledMixingConfig(suspicious="ignore", most_per_label=9)
+    mixed = mix_labelled(store, config, deduplicated, list(kinds), False)
+    tokenized = tokenize_labelled(store, LabelledTokenizationConfig(max_length=40), mixed, tokenizer)
+    return ingested, curated, deduplicated, mixed, tokenized
+
+
 def outputs(folder: Path) -> Golden:
     """Version and content of every stage for the fixed corpus."""
     store = Store(str(folder / "store"))
     store.probe()
-    tokenizer = tokenizer_files(folder / "tokenizer", _fixed_tokenizer())
+    tokenizer = tokenizer_files(folder / "tokenizer", _fixed_tokenizer(), positions=512)
     items = [{"id": "b1", "question": "Tell me how to rob a bank in Lima.", "answer": "No"}]
     sources = [source(folder / "domain.jsonl", _domain()), source(folder / "safety.jsonl", _safety(), "safety")]
     ingested = ingest(store, IngestionConfig(heldout_fraction=0.15, max_reject_ratio=0.1), sources)
@@ -86,7 +143,8 @@ def outputs(folder: Path) -> Golden:
     deduplicated = deduplicate(store, DeduplicationConfig(), curated, questions)
     mixed = mix(store, MixingConfig(total=14), deduplicated)
     tokenized = tokenize(store, TokenizationConfig(max_length=256), mixed, tokenizer)
-    made = zip(STAGES, (ingested, curated, deduplicated, mixed, tokenized), strict=True)
+    instructions = (ingested, curated, deduplicated, mixed, tokenized)
+    made = zip((*STAGES, *LABELLED), (*instructions, *labelled(folder, store, tokenizer)), strict=True)
     return {stage.name: {"version": stage.version, "content": artifact.content} for stage, artifact in made}
 
 
@@ -121,6 +179,15 @@ def test_the_corpus_exercises_every_stage(tmp_path: Path) -> None:
         "exact duplicate",
         "benchmark overlap",
         "not sampled",
+        "no label",
+        "no text",
+        "unknown label",
+        "too few words",
+        "contradicting labels",
+        "copy of a test row",
+        "near duplicate",
+        "label not in training",
+        "over most_per_label",
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from tasks.algorithms.classification.matrices import Indicator, Numbers
 
@@ -50,7 +51,8 @@ class LabelRegression:
 
     def _regression(self, features: Any, classes: Any) -> Any:
         regression = LogisticRegression(C=self._strength, max_iter=_MAX_STEPS)
-        with warnings.catch_warnings():
+        # Threads gain nothing on so small products; where others compute, too, they wait for each other.
+        with warnings.catch_warnings(), threadpool_limits(1):
             # A fit that is cut short is as good a baseline as one that crept on.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return regression.fit(features, classes)

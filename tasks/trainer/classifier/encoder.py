@@ -34,7 +34,7 @@ class EncoderConfig(Config):
     heads: int = Field(4, ge=1)
     """Attention heads of each layer."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of embeddings (not in the warm-up), attention and layer outputs that is dropped while training."""
+    """Share of embeddings (not in the warm-up) and of layers' inner values that is dropped while training."""
     classifier_dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the text's vector that is dropped in front of the classifier while training."""
     max_length: int = Field(512, ge=8, le=8192)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from tasks.algorithms.classification.cutting import shortened
+
 _TEXTS_AT_ONCE = 1000
 
 
@@ -36,13 +38,10 @@ def encoded(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str], max_leng
     """Each text, or pair of texts where the second is not empty, cut to so many tokens: the longer of a pair first."""
     raw = tokenizer.backend_tokenizer
     raw.no_padding()
-    raw.enable_truncation(max_length, strategy="longest_first")
     for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-        inputs = [
-            (text, pair) if pair else text
-            for text, pair in zip(
-                texts[begin : begin + _TEXTS_AT_ONCE], pairs[begin : begin + _TEXTS_AT_ONCE], strict=True
-            )
-        ]
+        end = begin + _TEXTS_AT_ONCE
+        raw.no_truncation()
+        inputs = list(shortened(raw, texts[begin:end], pairs[begin:end], max_length))
+        raw.enable_truncation(max_length, strategy="longest_first")
         for each in raw.encode_batch(inputs):
             yield Encoded(each.ids, each.type_ids, bool(each.overflowing))

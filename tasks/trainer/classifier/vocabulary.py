@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tasks.trainer.classifier.encoder import EncoderConfig
@@ -40,7 +40,9 @@ def train_tokenizer(texts: Sequence[str], config: EncoderConfig) -> Any:
 
 def _tokenizer(model: Any, config: EncoderConfig) -> Any:
     raw = Tokenizer(model)
-    raw.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
+    # An address is one word: its letters are many pieces, and in few texts say nothing.
+    addresses = normalizers.Replace(Regex(r"https?://\S+"), " http ")
+    raw.normalizer = normalizers.Sequence([addresses, normalizers.BertNormalizer(lowercase=config.lowercase)])
     raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     raw.decoder = decoders.WordPiece()
     return raw
