@@ -172,7 +172,7 @@ def _certificate(trail: Trail, text: str) -> Certificate | None:
     if place is None:
         origins = trail.where("ingestion", "conversations", pl.col("id").str.starts_with(text), _IDENTITY)
         return _of_content(trail, origins, None) if _is_one(origins, text) else None
-    condition = _is_place(place[1], int(place[2]))
+    condition = is_place(place[1], int(place[2]))
     found = trail.where("ingestion", "conversations", condition, _IDENTITY)
     rejected = trail.where("ingestion", "rejected", condition, [*_ORIGIN, "cause", "detail", "raw"])
     if len(found) + len(rejected) > 1:
@@ -185,7 +185,8 @@ def _certificate(trail: Trail, text: str) -> Certificate | None:
     return _of_reject(trail, rejected.row(0, named=True)) if len(rejected) else None
 
 
-def _is_place(name: str, line: int) -> pl.Expr:
+def is_place(name: str, line: int) -> pl.Expr:
+    """The row at a line of a source, of a file, or of both as evidence names them."""
     source, file = pl.col("source"), pl.col("file")
     is_named = (source == name) | (file == name) | file.str.ends_with(f"/{name}")
     return (pl.col("line") == line) & (is_named | (pl.format("{} {}", source, file) == name))

@@ -7,7 +7,7 @@ from prefect.states import Failed
 
 from flows.approving import await_approval, awaited
 from flows.classification import ClassificationInputs, ClassificationRecipe, find_classification_inputs
-from flows.errors import RefusedError, Result
+from flows.errors import RecipeError, RefusedError, Result
 from flows.finetune import conclude, ended
 from flows.pipeline import Outcome, base_model_label
 from flows.planning import Step, foretold
@@ -133,6 +133,8 @@ def measured(recipe: ClassificationRecipe, store: Store, learnt: Learnt) -> Arti
     several, asking = recipe.ingestion.multi_label, recipe.evaluation.measurement()
     asked, known = learnt.mixed.only("validation", "test"), learnt.mixed.only("train", "validation", "test", "labels")
     rival = incumbent(store, recipe.name, recipe.publication.alias, learnt.trained)
+    if rival is not None and rival.stage != learnt.trained.stage:
+        raise RecipeError(f"{recipe.name} is published as another kind of model; give the classifier a name of its own")
     tuned = measure(store, asking, learnt.trained, asked, learnt.tokenized)
     production = measure(store, asking, rival, asked, learnt.tokenized) if rival else None
     baselines = baseline(store, known, several)

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.certificate import PLACE, Certificate, Place, RowNotFoundError, Step
+from flows.certificate import PLACE, Certificate, Place, RowNotFoundError, Step, is_place
 from flows.row_changes import Group, RowChange, RowChanges
 from tasks.artifacts import runs
 from tasks.artifacts.store import Store
@@ -38,7 +38,7 @@ def fates(store: Store, run: runs.Run) -> pl.DataFrame:
         told = {"stage": pl.lit(MIXING), "side": pl.lit(side), "reason": pl.lit(f"on the {side} side")}
         ends.append(there.with_columns(**told, evidence=pl.lit("")))
     columns = [*_ORIGIN, "stage", "side", "reason", "evidence"]
-    every = pl.concat([each.select(columns) for each in ends if each.width], how="vertical")
+    every = pl.concat([each.select(columns) for each in ends])
     found = read.join(every, on=_ORIGIN, how="left", maintain_order="left")
     return found.with_columns(pl.col("stage").fill_null(INGESTION), pl.col("side", "reason", "evidence").fill_null(""))
 
@@ -75,6 +75,21 @@ def _changed(has: pl.DataFrame, lacks: pl.DataFrame, direction: str) -> pl.DataF
     return filled.sort(_ORIGIN)
 
 
+def newest_certificate(store: Store, text: str, run_id: str | None) -> Certificate | None:
+    """The certificate of a row in the newest classifier's run that holds it, or in the one that is named."""
+    looked_into: set[str] = set()
+    for run in runs.recent(store):
+        address = next((record.address for record in run.stages if record.stage == INGESTION), None)
+        if address is None or address in looked_into or not run.id.startswith(run_id or ""):
+            continue
+        looked_into.add(address)
+        # `fettle gc` keeps what came of it for the newest runs only.
+        found = certify_labelled(store, run, text) if store.find_manifest(address) else None
+        if found is not None:
+            return found
+    return None
+
+
 def certify_labelled(store: Store, run: runs.Run, text: str) -> Certificate | None:
     """The certificate of a row in a classifier's run; none where it holds no such row."""
     place = PLACE.fullmatch(text)
@@ -82,7 +97,7 @@ def certify_labelled(store: Store, run: runs.Run, text: str) -> Certificate | No
     if place is None:
         found = ended.filter(pl.col("id").str.starts_with(text))
     else:
-        found = ended.filter(_is_place(place[1], int(place[2])))
+        found = ended.filter(is_place(place[1], int(place[2])))
     if not len(found):
         return _certify_rejected(store, run, place[1], int(place[2])) if place else None
     if found["id"].n_unique() > 1:
@@ -105,13 +120,8 @@ def certify_labelled(store: Store, run: runs.Run, text: str) -> Certificate | No
     )
 
 
-def _is_place(name: str, line: int) -> pl.Expr:
-    source, file = pl.col("source"), pl.col("file")
-    return (pl.col("line") == line) & ((source == name) | (file == name) | file.str.ends_with(f"/{name}"))
-
-
 def _certify_rejected(store: Store, run: runs.Run, name: str, line: int) -> Certificate | None:
-    rejected = _rows(store, run, "rejected", _is_place(name, line))
+    rejected = _rows(store, run, "rejected", is_place(name, line))
     if not rejected:
         return None
     row = rejected[0]
@@ -147,7 +157,12 @@ def _said(store: Store, run: runs.Run, row_id: str) -> list[Step]:
         return []
     labels = _table(store, address, "labels", ["name"])["name"].to_list()
     values = found["values"][0].to_list()
-    return [Step(stage=MEASUREMENT, verdict="measured", reason=f"the model says {labels[values.index(max(values))]}")]
+    training = next(record.address for record in run.stages if record.stage == "classifier-training")
+    if store.manifest(training).identity.config["multi_label"]:
+        said = [label for label, value in zip(labels, values, strict=True) if value >= 0] or ["no label"]
+    else:
+        said = [labels[values.index(max(values))]]
+    return [Step(stage=MEASUREMENT, verdict="measured", reason=f"the model says {', '.join(said)}")]
 
 
 def _rows(store: Store, run: runs.Run, table: str, condition: pl.Expr) -> list[dict[str, Any]]:
@@ -159,6 +174,7 @@ def _rows(store: Store, run: runs.Run, table: str, condition: pl.Expr) -> list[d
 
 
 def _table(store: Store, address: str | None, table: str, columns: list[str]) -> pl.DataFrame:
+    """Some columns of a table; no rows where the run did not come so far."""
     if address is None:
-        return pl.DataFrame(schema={})
+        return pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in columns})
     return pl.DataFrame(store.table(store.manifest(address).artifact, table, columns))

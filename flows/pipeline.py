@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from flows.errors import RecipeError
 from flows.recipe import Inputs, Recipe
 from tasks.artifacts.manifest import Artifact
 from tasks.artifacts.resource import Resource
@@ -92,6 +93,8 @@ def weigh(recipe: Recipe, inputs: Inputs, store: Store, learnt: Learnt) -> Weigh
     measuring, benchmarks = recipe.evaluation.measurement(), inputs.benchmarks
     heldout, prompts = learnt.tokenized.only("heldout", "template"), learnt.mixed.only("heldout")
     rival = incumbent(store, recipe.name, recipe.publication.alias, learnt.trained)
+    if rival is not None and rival.stage != learnt.trained.stage:
+        raise RecipeError(f"{recipe.name} is published as a classifier; give this model a name of its own")
 
     def measured(model: Artifact | Resource) -> Artifact:
         return measure(store, measuring, model, heldout, prompts, benchmarks, inputs.tokenizer)

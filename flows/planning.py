@@ -18,8 +18,8 @@ from tasks.artifacts.store import Store
 from tasks.caching import Stage, foretold_by
 from tasks.config import Config
 
-_NOUNS = ("ingestion", "curation", "deduplication", "mixing")
-DATA_STAGES = (*_NOUNS, "tokenization", *(f"labelled-{noun}" for noun in _NOUNS))
+_NOUNS = ("ingestion", "curation", "deduplication", "mixing", "tokenization")
+DATA_STAGES = (*_NOUNS, *(f"labelled-{noun}" for noun in _NOUNS))
 """Stages that need no accelerator; an exact plan computes them."""
 
 Status = Literal["cached", "will run", "depends"]

@@ -10,6 +10,8 @@ from tasks.artifacts.registry import Version
 from tasks.artifacts.store import Store
 
 GATES = "gates.json"
+CLASSIFIER_EVALUATION = "classifier-evaluation"
+"""The stage whose model has no base that could be measured."""
 
 _NUMBERS = ("base", "tuned", "difference", "low", "high", "bootstrap_low", "bootstrap_high", "mcnemar_p")
 SCORES = pa.schema(
@@ -104,11 +106,14 @@ def require_own_report(store: Store, publication: str, evaluation: str, training
 
 def _require_fresh(store: Store, evaluation: str, gates: Gates) -> None:
     judged = store.manifest(evaluation)
-    sides = {"tuned": gates.weights} | ({"base": gates.base_weights} if gates.base_weights is not None else {})
+    sides = {"base": gates.base_weights, "tuned": gates.weights}
+    if judged.identity.stage == CLASSIFIER_EVALUATION:
+        del sides["base"]
     for side, weights in sides.items():
         measurement = _measurement(store, judged, gates, side)
         if weights not in [parent.content for parent in measurement.identity.parents]:
-            raise _stale(evaluation, f"{gates.measured[side]} is no measurement of the {side} weights {weights[:16]}")
+            named = (weights or "that are not named")[:16]
+            raise _stale(evaluation, f"{gates.measured[side]} is no measurement of the {side} weights {named}")
     if gates.measured.get("production") is not None:
         _measurement(store, judged, gates, "production")
 

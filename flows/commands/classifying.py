@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
+from flows.classification import load_any, parse_any
 from flows.commands.running import tell
 from flows.errors import RecipeError
+from flows.presets import with_preset
 from flows.recipe import CLASSIFICATION
 
 PRESET = "classifier"
@@ -16,16 +18,17 @@ PRESET = "classifier"
 
 def classify(options: argparse.Namespace) -> int:
     """Write the recipe where asked for, and run it."""
-    from flows.classification import load_any
-
     path: Path = options.recipe or Path(f"{_name(options)}.yaml")
-    if path.exists() and path.read_text(encoding="utf-8") != recipe_text(options):
-        raise RecipeError(
-            f"{path} is there and says something else; run it with `fettle run {path}`, or name another with --recipe"
-        )
+    text = recipe_text(options)
+    parse_any(with_preset(yaml.safe_load(text)), "what was given")
     try:
+        if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
+            raise RecipeError(
+                f"{path} is there and says something else; run it with `fettle run {path}`, or name another file with "
+                "--recipe"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(recipe_text(options), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RecipeError(f"cannot write {path}: {error.strerror}; name another file with --recipe") from None
     return tell(load_any(path, options.set), options)

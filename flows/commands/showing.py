@@ -3,11 +3,11 @@
 import argparse
 
 from flows import terminal
-from flows.certificate import Certificate, certify, names_row
+from flows.certificate import Certificate, RowNotFoundError, certify, names_row
 from flows.certificate_page import show_certificate
 from flows.cli import DONE
 from flows.errors import RecipeError
-from flows.labelled_fates import certify_labelled, is_labelled
+from flows.labelled_fates import newest_certificate
 from flows.tokens_shown import show_tokens, tokens_of
 from tasks.artifacts import runs
 from tasks.artifacts.errors import StoreError
@@ -40,6 +40,10 @@ def show(options: argparse.Namespace) -> int:
 
 def _show_row(store: Store, options: argparse.Namespace) -> int:
     if options.tokens:
+        if newest_certificate(store, options.what, options.run):
+            raise RecipeError(
+                "--tokens shows which tokens of a conversation are trained; of a labelled text all are read"
+            )
         row = tokens_of(store, options.what, options.run)
         if options.json:
             terminal.answer(row.model_dump(mode="json"))
@@ -56,12 +60,14 @@ def _show_row(store: Store, options: argparse.Namespace) -> int:
 
 def _certificate(store: Store, options: argparse.Namespace) -> Certificate:
     """Of the newest run that holds the row, of whichever kind, or of the run that is named."""
-    for run in runs.recent(store):
-        if is_labelled(run) and (options.run is None or run.id.startswith(options.run)):
-            found = certify_labelled(store, run, options.what)
-            if found is not None:
-                return found
-    return certify(store, options.what, options.run)
+    labelled = newest_certificate(store, options.what, options.run)
+    try:
+        found = certify(store, options.what, options.run)
+    except RowNotFoundError:
+        if labelled is None:
+            raise
+        return labelled
+    return max((found, labelled or found), key=lambda each: each.run)
 
 
 def _show_runs(store: Store, options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from tasks.artifacts.store import Attempt
 from tasks.caching import stage
 from tasks.classification.texts import read_texts, whole_texts, written
 from tasks.config import Config
+from tasks.conversation import words
 from tasks.labelled_text import GONE, gone
 
 EXACT, NEAR = "exact duplicate", "near duplicate"
@@ -47,6 +48,7 @@ def deduplicate(
     """Keep one row of every group of copies; `sources` are those of the recipe, in its order."""
     rows = _in_order(read_texts(out.store, curated), sources)
     copies, same = _copies(out, config, rows)
+    _release_pairs(rows, copies, same, config)
     reasons = _reasons(rows, copies, same)
     kept = [place for place, reason in enumerate(reasons) if reason is None]
     written(out, "texts", rows, kept)
@@ -90,6 +92,38 @@ def _copies(
         guarded=int((rows["split"] == "test").sum()),
     )
     return near_copies(sets, config.similarity, ranking, lambda done, total: out.progress(done, total)), same
+
+
+def _release_pairs(
+    rows: pl.DataFrame, copies: Copies, same: npt.NDArray[np.int64], config: LabelledDeduplicationConfig
+) -> None:
+    """Let go of rows of two texts of which one alone is a near copy: many questions may share a passage.
+
+    What is left may hold rows whose both texts are near to those of a row that is not the first near one.
+    """
+    pairs = rows.select("text", "text_pair").rows()
+    kept_of: dict[int, int] = {}
+    for place, kept in enumerate(copies.of.tolist()):
+        if kept >= 0 and same[place] >= 0 and same[place] in kept_of:
+            copies.of[place], copies.similarity[place] = kept_of[int(same[place])], 1.0
+        elif kept >= 0 and pairs[place][1] and not _alike(pairs[place], pairs[kept], config):
+            copies.of[place] = kept = -1
+        if kept < 0 and same[place] >= 0:
+            kept_of.setdefault(int(same[place]), place)
+
+
+def _alike(pair: tuple[str, str], other: tuple[str, str], config: LabelledDeduplicationConfig) -> bool:
+    return all(_jaccard(*texts, config.ngram) >= config.similarity for texts in zip(pair, other, strict=True))
+
+
+def _jaccard(text: str, other: str, size: int) -> float:
+    """Of the n-grams of words; of shorter texts 1 where they are equal."""
+    if " ".join(text.casefold().split()) == " ".join(other.casefold().split()):
+        return 1.0
+    grams = [
+        {tuple(each[at : at + size]) for at in range(len(each) - size + 1)} for each in (words(text), words(other))
+    ]
+    return len(grams[0] & grams[1]) / len(grams[0] | grams[1]) if all(grams) else 0.0
 
 
 def _reasons(rows: pl.DataFrame, copies: Copies, same: npt.NDArray[np.int64]) -> list[str | None]:

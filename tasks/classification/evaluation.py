@@ -5,13 +5,13 @@ The temperature is fitted on the validation rows, everything else is told of the
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.algorithms.classification.calibration import calibrated, reliability, temperature
 from tasks.algorithms.classification.intervals import bootstrap
@@ -24,7 +24,7 @@ from tasks.caching import stage
 from tasks.classification.measurement import ClassifierMeasurementConfig
 from tasks.classification.texts import indicator, read_texts
 from tasks.conversation import ORIGIN_FIELDS
-from tasks.gate_record import GATES, SCORES
+from tasks.gate_record import CLASSIFIER_EVALUATION, GATES, SCORES
 
 TUNED = "tuned"
 MOST_ERRORS = 200
@@ -95,6 +95,12 @@ class ClassifierEvaluationConfig(ClassifierMeasurementConfig):
     seed: int = Field(0, ge=0, lt=2**32)
     """Draws the samples."""
 
+    @model_validator(mode="after")
+    def _judged_baselines_are_measured(self) -> Self:
+        if not self.probe and "frozen" in self.gate.baselines:
+            raise ValueError("gate.baselines names frozen, which probe: false does not measure; change one of them")
+        return self
+
     def measurement(self) -> ClassifierMeasurementConfig:
         """The part that decides what one model says."""
         return ClassifierMeasurementConfig(**self.model_dump(include=set(ClassifierMeasurementConfig.model_fields)))
@@ -112,7 +118,7 @@ class _Side(NamedTuple):
     values: dict[str, Matrix]
 
 
-@stage("classifier-evaluation", version=1)
+@stage(CLASSIFIER_EVALUATION, version=1)
 def evaluate(
     out: Attempt,
     config: ClassifierEvaluationConfig,
@@ -132,6 +138,8 @@ def evaluate(
     decided = {name: decide(values, multi_label) for name, values in told.items()}
     found = per_label(test.truth, told[TUNED], labels, multi_label=multi_label)
     rivals = {name: each for name, each in decided.items() if name != TUNED}
+    if missing := sorted(set(config.gate.baselines) - set(rivals)):
+        raise ValueError(f"gate.baselines names {missing[0]}, which was not measured; measure it, or take the name out")
     rows = compare(test.truth, decided[TUNED], rivals, found, config.gate, config.seed)
     verdict, reason = verdict_of(rows)
     out.write("scores", pa.Table.from_pylist(rows, SCORES))

@@ -180,7 +180,7 @@ def _error(row: dict[str, Any]) -> ErrorFacts:
 
 
 def _suspect(row: dict[str, Any]) -> SuspectFacts:
-    told = {name: row[name] for name in ("text", "given", "suggested", "confidence", "source")}
+    told = {name: row[name] for name in ("text", "text_pair", "given", "suggested", "confidence", "source")}
     return SuspectFacts(**told, place=f"{row['file']}:{row['line']}")
 
 

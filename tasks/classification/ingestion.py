@@ -67,6 +67,13 @@ class LabelledIngestionConfig(Config):
     max_reject_ratio: float = Field(0.05, ge=0, le=1)
     """Share of rows without text or label, or that cannot be read, above which the stage fails."""
 
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        odd = [name for name, count in Counter(self.labels).items() if count > 1 or name != name.strip() or not name]
+        if odd:
+            raise ValueError(f"labels has {odd[0]!r} twice, empty, or with white space around it; no row would match")
+        return self
+
 
 @stage("labelled-ingestion", version=1)
 def ingest(out: Attempt, config: LabelledIngestionConfig, sources: Sequence[Resource]) -> None:

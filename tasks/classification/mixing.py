@@ -36,6 +36,7 @@ SUSPECTS = pa.schema(
         ("id", pa.string()),
         *ORIGIN_FIELDS,
         ("text", pa.string()),
+        ("text_pair", pa.string()),
         ("given", pa.list_(pa.string())),
         ("suggested", pa.list_(pa.string())),
         ("confidence", pa.float64()),
@@ -72,7 +73,7 @@ def mix(
     rows = read_texts(out.store, deduplicated)
     rows = rows.with_columns(split=_sides(rows, config))
     dropped = _unseen(rows) | _spare(rows, config)
-    known = _labels(rows, dropped, labels)
+    known = _labels(out, rows, dropped, labels)
     _require_measurable(rows, dropped)
     found = _suspects(out, rows, dropped, known, config, multi_label)
     if config.suspicious == "drop":
@@ -148,7 +149,7 @@ def _spare(rows: pl.DataFrame, config: LabelledMixingConfig) -> dict[int, tuple[
     return spare
 
 
-def _labels(rows: pl.DataFrame, dropped: dict[int, Any], declared: Sequence[str]) -> list[str]:
+def _labels(out: Attempt, rows: pl.DataFrame, dropped: dict[int, Any], declared: Sequence[str]) -> list[str]:
     """The labels to tell apart, in their order."""
     train = [
         names
@@ -159,6 +160,8 @@ def _labels(rows: pl.DataFrame, dropped: dict[int, Any], declared: Sequence[str]
     if len(there) < 2 and not (there and any(not names for names in train)):
         what = f"every row is {next(iter(there))!r}" if there else "no row has a label"
         raise ValueError(f"of {len(train):,} training rows {what}, so there is nothing to tell apart; add rows")
+    if unlearnt := [name for name in declared if name not in there]:
+        out.warn(f"of {_listed(unlearnt)} no training row tells; the model never says so. Add rows, or take it out.")
     return [name for name in declared if name in there] or sorted(there, key=_naturally)
 
 
@@ -194,7 +197,7 @@ def _suspects(
     told = {}
     for each in found:
         row = train.row(each.place, named=True)
-        origin = {name: row[name] for name in ("id", "source", "file", "line", "text")}
+        origin = {name: row[name] for name in ("id", "source", "file", "line", "text", "text_pair")}
         judged = {"given": list(each.given), "suggested": list(each.suggested), "confidence": each.confidence}
         told[int(places[each.place])] = {**origin, **judged}
     return told

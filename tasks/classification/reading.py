@@ -25,7 +25,12 @@ _SIDES: dict[str, Side] = {
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
     "test": "test",
+    "testing": "test",
+    "heldout": "test",
+    "holdout": "test",
 }
 
 
@@ -104,7 +109,7 @@ def _text(row: Row, place: str) -> str:
 
 def _labels(row: Row, place: str, reading: Reading) -> list[str]:
     value = row.get(place)
-    if isinstance(value, str) and reading.separator:
+    if isinstance(value, str) and value.strip() and reading.separator:
         value = value.split(reading.separator)
     if isinstance(value, list) and not reading.multi_label:
         raise RowError(
@@ -148,6 +153,11 @@ def _side(row: Row, fields: LabelMap, reading: Reading) -> Side | None:
     if value is None or value == "":
         return None
     side = _SIDES.get(str(value).strip().lower())
-    if side is None and fields.split is not None:
-        raise RowError("unknown split", f"{fields.split} is {quoted(value)}, none of {', '.join(SIDES)}")
+    if side is None:
+        # To draw a side for it might teach what somebody set aside.
+        raise RowError(
+            "unknown split",
+            f"{fields.split or SPLIT} is {quoted(value)}, none of {', '.join(SIDES)}; name them so, set the source's "
+            "split, or name another field in map.split",
+        )
     return side

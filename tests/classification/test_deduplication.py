@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tasks.artifacts.store import Store
 from tasks.classification.deduplication import LabelledDeduplicationConfig, deduplicate
+from tasks.classification.ingestion import LabelledIngestionConfig, ingest
 from tasks.conversation import words
-from tests.classification.making import Text, facts, lines, reasons, rows, some, texts
+from tests.classification.making import Text, facts, lines, reasons, rows, some, source, texts
 
 LONG = "I lost my card in the train this morning, please send me a new one to the address that you have of me"
 NEAR = LONG.replace("morning", "evening")
@@ -160,3 +161,14 @@ def test_clean_rows_stay(store: Store) -> None:
     given_rows = [*some("card", 50), *some("loan", 50)]
     made = deduplicate(store, LabelledDeduplicationConfig(), texts(store, given_rows))
     assert (made.counts.kept, made.warnings, lines(store, made, "dropped")) == (100, (), [])
+
+
+def test_questions_about_one_passage_are_no_copies_of_each_other(store: Store, tmp_path: Path) -> None:
+    passage = " ".join(f"word{number}" for number in range(120))
+    asked = [f"Is the answer to question number {number} told in the passage above?" for number in range(4)]
+    rows = [{"premise": passage, "hypothesis": each, "label": "yes"} for each in asked]
+    rows.append({"premise": passage.upper(), "hypothesis": asked[0], "label": "yes"})
+    ingested = ingest(store, LabelledIngestionConfig(), [source(tmp_path / "pairs.jsonl", rows)])
+    deduplicated = deduplicate(store, LabelledDeduplicationConfig(), ingested.only("texts"), ["pairs"])
+    assert deduplicated.counts.kept == 4
+    assert deduplicated.counts.dropped == {"exact duplicate": 1}

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tasks.artifacts.store import Store
 from tasks.classification.ingestion import LabelledIngestionConfig, LabelledSource, ingest
@@ -148,10 +149,9 @@ def test_faults_are_kept_with_their_place_and_counted_by_cause(tmp_path: Path, s
     assert unknown == "'c' is none of the 2 labels in labels"
 
 
-def test_a_mapped_side_that_is_none_is_refused_one_that_was_found_is_not(tmp_path: Path, store: Store) -> None:
+@pytest.mark.parametrize("fields", [None, LabelMap(text="text", label="label", split="split")])
+def test_a_side_that_is_none_is_refused(fields: LabelMap | None, tmp_path: Path, store: Store) -> None:
     row = {"text": "t", "label": "a", "split": "extra"}
-    assert read(store, tmp_path / "a.jsonl", row, EVERYTHING)["split"] == ""
-    fields = LabelMap(text="text", label="label", split="split")
     found = read(store, tmp_path / "b.jsonl", row, EVERYTHING, map=fields)
     assert (found["cause"], found["line"]) == ("unknown split", 1)
     assert "'extra', none of train, validation, test" in found["detail"]
@@ -298,3 +298,17 @@ def test_every_row_becomes_a_text_or_a_reject(
     assert sorted(row["line"] for row in [*found, *rejected]) == list(range(1, len(given_rows) + 1))
     assert all(row["text"].strip() and (several or len(row["labels"]) == 1) for row in found)
     assert all(row["cause"] for row in rejected)
+
+
+def test_a_side_that_nobody_knows_is_never_drawn_for(store: Store, tmp_path: Path) -> None:
+    rows = [{"text": f"text {number}", "label": "a", "split": "train"} for number in range(50)]
+    rows += [{"text": "set aside", "label": "a", "split": "fold-3"}, {"text": "kept", "label": "a", "split": "holdout"}]
+    ingested = ingest(store, LabelledIngestionConfig(), [source(tmp_path / "rows.jsonl", rows)])
+    assert ingested.counts.dropped == {"unknown split": 1}
+    assert [row["split"] for row in store.rows(ingested, "texts")][-1] == "test"
+
+
+def test_labels_of_the_recipe_differ() -> None:
+    for labels in (("a", "a"), (" a", "b"), ("", "b")):
+        with pytest.raises(ValidationError, match="no row would match"):
+            LabelledIngestionConfig(labels=labels)

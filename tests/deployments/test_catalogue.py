@@ -19,7 +19,8 @@ def test_each_flow_has_a_deployment_and_finetune_one_a_preset() -> None:
     listed = deployments(Wanted(store_uri="s3://models/store"), recipe("demo-recipe"))
     assert {each.full_name for each in listed} == {
         "finetune/finetune", "finetune/demo", *(f"finetune/{name}" for name in preset_names()),
-        "classify/classify", "classify/classifier", "retrain/retrain", "evaluate/evaluate", "data/data", "publish/publish", "rollback/rollback", "gc/gc",
+        "classify/classify", "classify/classifier",
+        "retrain/retrain", "evaluate/evaluate", "data/data", "publish/publish", "rollback/rollback", "gc/gc",
     }  # fmt: skip
     assert len({each.full_name for each in listed}) == len(listed)
     on_gpu = {each.flow for each in listed if each.pool == GPU_POOL}

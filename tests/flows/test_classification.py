@@ -149,6 +149,26 @@ def test_a_row_is_followed_to_its_end(fettle: Fettle, store: Path, place: Path) 
     assert "contradicting labels" in reason
 
 
+def test_runs_that_ended_early_or_lost_their_rows_hide_no_other(fettle: Fettle, store: Path, place: Path) -> None:
+    opened = Store(str(store))
+    (whole,) = runs.recent(opened)
+    row = next(opened.rows(opened.manifest(whole.stages[3].address).artifact, "train"))
+    for number in range(4):
+        runs.save(opened, whole.model_copy(update={"id": f"20990101-00000{number}", "stages": whole.stages[:number]}))
+    gone = whole.stages[0].model_copy(update={"address": "labelled-ingestion/0123456789abcdef"})
+    runs.save(opened, whole.model_copy(update={"id": "20990102-000000-gone", "stages": (gone,)}))
+    told = fettle("show", f"export:{row['line']}", "--store", str(store), "--json").json
+    assert told["id"] == row["id"]
+    early = fettle("show", row["id"][:12], "--run", "20990101-000003", "--store", str(store), "--json").json
+    assert early["places"][0]["steps"][-1]["verdict"] == "not reached"
+    assert "no row export:99999" in fettle("show", "export:99999", "--store", str(store)).err
+    left = fettle("diff", whole.id, "20990101-000001", "--store", str(store), "--json").json["rows"]["left"]
+    assert left == opened.manifest(whole.stages[3].address).tables["train"].rows
+    refused = fettle("show", row["id"][:12], "--tokens", "--store", str(store))
+    assert refused.code == 2
+    assert "of a labelled text all tokens are read" in refused.err
+
+
 def test_methods_compare_in_one_table_and_share_the_data_stages(fettle: Fettle, store: Path, place: Path) -> None:
     answer = fettle(
         "run", "tickets.yaml", "--store", str(store), "--json", "--sweep", "training.method=full,frozen,lora"
@@ -207,6 +227,12 @@ def test_the_command_writes_the_recipe_and_keeps_one_that_is_there(fettle: Fettl
     other = fettle("classify", "export.csv", "--recipe", "recipe.yaml", "--store", str(store))
     assert other.code == 2
     assert "says something else" in other.err
+    folder = fettle("classify", "export.csv", "--recipe", ".", "--store", str(store))
+    assert folder.code == 2
+    assert "cannot write" in folder.err
+    misnamed = fettle("classify", "export.csv", "--name", "Foo", "--recipe", "foo.yaml", "--store", str(store))
+    assert misnamed.code == 2
+    assert not (place / "foo.yaml").exists()
     half = fettle("classify", "export.csv", "--text", "text", "--store", str(store))
     assert half.code == 2
     assert "give both" in half.err

@@ -1,4 +1,4 @@
-"""Four public sets of labelled texts, each to a report with a small encoder that is made from its own training texts."""
+"""Four public sets of labelled texts, each to a report with a small encoder made from its own training texts."""
 
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,22 @@ pytestmark = [pytest.mark.xdist_group("flows-real_labels"), pytest.mark.soak]
 DATA = REPOSITORY.parent / "shared" / "data" / "classification"
 RECIPES: dict[str, dict[str, Any]] = {
     "banking77": {"file": "banking77.parquet"},
+    "twitter": {
+        "file": "twitter_financial_news_topic.parquet",
+        "encoder": {"warm_up": {"epochs": 3, "learning_rate": 2.0e-3, "batch_size": 64}},
+        "training": {"epochs": 6, "batch_size": 64, "token_dropout": 0.2},
+    },
+    "sst2": {
+        "file": "sst2_sentences.parquet",
+        "label_names": ["negative", "positive"],
+        "encoder": {"warm_up": {"batch_size": 64}},
+        "training": {"epochs": 4, "token_dropout": 0.2},
+    },
+    "phrasebank": {
+        "file": "financial_phrasebank_50agree.parquet",
+        "encoder": {"warm_up": {"epochs": 10, "batch_size": 64}},
+        "training": {"epochs": 6, "token_dropout": 0.2},
+    },
 }
 
 
@@ -23,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_a_real_set_comes_to_a_report_that_says_where_it_is_below(name: str, fettle: Fettle, tmp_path: Path) -> None:
     settings = dict(RECIPES[name])
-    source = {"name": name, "uri": str(DATA / settings.pop("file"))}
+    source = {"name": name, "uri": str(DATA / settings.pop("file")), "label_names": settings.pop("label_names", [])}
     recipe = {"kind": "classification", "name": name, "sources": [source], **settings}
     (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     store = tmp_path / "store"

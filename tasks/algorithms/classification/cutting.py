@@ -21,7 +21,8 @@ def _cut(tokenizer: Tokenizer, text: str, pair: str, most: int) -> tuple[str, st
         return text, pair
     first, second = (tokenizer.encode(each, add_special_tokens=False).offsets for each in (text, pair))
     # The longer one stays the longer one: it gives way first, and gets the odd token.
-    return _begin(text, first, most + (len(first) > len(second))), _begin(pair, second, most + (len(second) > len(first)))
+    more = len(first) - len(second)
+    return _begin(text, first, most + (more > 0)), _begin(pair, second, most + (more < 0))
 
 
 def _begin(text: str, offsets: Sequence[tuple[int, int]], most: int) -> str:

@@ -63,12 +63,14 @@ class Reader:
     @classmethod
     def load(cls, job: ClassifierScoringJob, machine: Any) -> "Reader":
         """The model of a folder, with what reading needs to know of it."""
-        from transformers import AutoModel, AutoModelForSequenceClassification
+        from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
         from tasks.trainer.classifier.models import longest_text, require_safetensors, set_padding, takes_types
         from tasks.trainer.models import load_tokenizer, padding_id
 
         require_safetensors(job.model)
+        if job.what == "features" and AutoConfig.from_pretrained(job.model, local_files_only=True).is_encoder_decoder:
+            raise ValueError("an encoder-decoder gives no features of a text alone; set evaluation.probe to false")
         kind: Any = AutoModelForSequenceClassification if job.what == "logits" else AutoModel
         model, info = kind.from_pretrained(
             job.model,
