@@ -166,7 +166,7 @@ def test_runs_that_ended_early_or_lost_their_rows_hide_no_other(fettle: Fettle, 
     assert left == opened.manifest(whole.stages[3].address).tables["train"].rows
     refused = fettle("show", row["id"][:12], "--tokens", "--store", str(store))
     assert refused.code == 2
-    assert "of a labelled text all tokens are read" in refused.err
+    assert "of a labelled text all are read" in refused.err
 
 
 def test_methods_compare_in_one_table_and_share_the_data_stages(fettle: Fettle, store: Path, place: Path) -> None:
