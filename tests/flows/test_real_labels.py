@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "file": "sst2_sentences.parquet",
         "label_names": ["negative", "positive"],
         "encoder": {"warm_up": {"batch_size": 64}},
-        "training": {"epochs": 4, "token_dropout": 0.2},
+        "training": {"epochs": 6, "learning_rate": 5.0e-4, "token_dropout": 0.3},
     },
     "phrasebank": {
         "file": "financial_phrasebank_50agree.parquet",
